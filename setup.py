@@ -1,0 +1,3 @@
+from setuptools import setup
+
+setup()  # all metadata is in setup.cfg

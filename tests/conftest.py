@@ -1,0 +1,63 @@
+"""What every test gets: a clean process state before, and a look at what it left behind after.
+
+With ZGREEN_TEST_PATCHED=1 the whole suite runs under monkey.patch_all().
+"""
+
+import os
+
+if os.environ.get("ZGREEN_TEST_PATCHED"):
+    import warnings
+
+    from gevent import monkey
+
+    with warnings.catch_warnings():
+        # pytest has imported what gevent would rather patch first (ssl); the suite does not use it
+        warnings.simplefilter("ignore")
+        monkey.patch_all()
+
+import gc
+
+import gevent
+import pytest
+from support import LIMIT
+
+import zgreen
+from zgreen._hub import process
+
+
+@pytest.fixture(autouse=True)
+def hub_errors():
+    """What the hub reports as unhandled, as (context, exception); a test that provokes it takes it out of the list."""
+    hub = gevent.get_hub()
+    errors = []
+
+    def handle_error(context, type, value, tb):  # noqa: A002
+        if not issubclass(type, hub.NOT_ERROR):
+            errors.append((context, value))
+
+    hub.handle_error = handle_error
+    yield errors
+    del hub.handle_error
+    assert not errors
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(hub_errors):
+    """After the test: end what it left open, and see that the threads, the contexts and the replies are gone."""
+    yield
+    for pump in tuple(process._pumps):
+        pump.shutdown(linger=0, timeout=LIMIT)
+        pool = pump._pool
+        assert pool is None or pool.size == 0, f"{pump}: its thread lives"
+        assert not pump._link.replies, f"{pump}: replies that never came"
+        assert not pump.channels
+        if pump._engine._owns_context:
+            assert pump.context.closed, f"{pump}: its context is open"
+    gc.collect()
+
+
+@pytest.fixture
+def pump():
+    """A started pump, shut down after the test."""
+    with zgreen.Pump("test") as pump:
+        yield pump

@@ -1,0 +1,16 @@
+"""zgreen: ZeroMQ sockets behind gevent queues.
+
+One real OS thread owns every socket; greenlets (and other threads) put and get, any number of them at once.
+"""
+
+from ._errors import BrokenError as BrokenError
+from ._errors import ClosedError as ClosedError
+from ._errors import ForkedError as ForkedError
+from ._errors import ZgreenError as ZgreenError
+from ._hub.channel import Channel as Channel
+from ._hub.channel import ChannelStatistics as ChannelStatistics
+from ._hub.pump import Pump as Pump
+from ._hub.pump import PumpStatistics as PumpStatistics
+from ._hub.pump import get_pump as get_pump
+from ._hub.register import register_socket as register_socket
+from ._version import __version__ as __version__

@@ -1,0 +1,80 @@
+"""What the hub side may expect of an engine, whichever it is, and what an engine expects back.
+
+Both engines have these and nothing else that the hub side uses. Threads: *hub side* is any greenlet of the pump's hub
+or any foreign thread; *owning thread* is the one that runs `Engine.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ._mailbox import Bell, Mailbox, Reply
+
+
+class Owner(Protocol):
+    """Who a pipe belongs to. The owning thread never calls these: it sends them to the hub's mailbox."""
+
+    def refused(self, frames: Any, error: BaseException) -> None:
+        """libzmq refused this message for good, and nobody waits for its reply."""
+
+    def ended(self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None) -> None:
+        """The socket is closed. *unsent* was never with libzmq; *held*: so many libzmq may have thrown away when its
+        linger ran out; *error*: why, if nobody asked for it."""
+
+
+class Pipe(Protocol):
+    """The messages of one socket between the two sides; hub side."""
+
+    open: bool
+    room_bell: Bell | None
+    message_bell: Bell | None
+    finished: bool
+    sent: int
+    received: int
+    refused: int
+    dropped: int
+
+    def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool: ...
+    def push_mark(self, reply: Reply) -> None: ...
+    def try_pop(self, reserved: int) -> Any: ...
+    def has_room(self) -> bool: ...
+    def pending(self) -> int: ...
+    def waiting(self) -> int: ...
+    def withdraw(self) -> list[tuple[Any, Reply | None]]: ...
+    def forget(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Runs in the owning thread."""
+
+    name: str
+    ended: bool  # set before the last look into the mailbox: see `post`
+    failure: BaseException | None  # why it ended, if nobody asked for it
+
+    def make_pipe(
+        self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool
+    ) -> Pipe:
+        """A pipe for a socket that `open` will make; hub side."""
+
+    def post(self, reply: Reply, command: str, *args: Any) -> None:
+        """Have the owning thread run *command* (`open`, `close`, `call`, `stop`) and complete *reply*; hub side.
+
+        The reply always comes, whatever becomes of the engine.
+        """
+
+    def run(self) -> None:
+        """Own the sockets until `stop`; the owning thread."""
+
+
+class EngineClass(Protocol):
+    """How an engine is made: its context, the hub's mailbox, what the hub calls at the end, select.epoll or None."""
+
+    def __call__(
+        self,
+        context: Any,
+        hub: Mailbox[Callable[[], Any]],
+        on_end: Callable[[], None],
+        epoll: Callable[[], Any] | None,
+        owns_context: bool,
+    ) -> Engine: ...

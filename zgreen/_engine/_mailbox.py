@@ -1,0 +1,100 @@
+"""Mailboxes: how one thread tells another something (a leaf: any thread; knows neither gevent nor zmq).
+
+Each thread that can sleep has one: the owning thread (commands, and pipes to look at), the hub (what the owning thread
+has to say), a foreign thread while it waits. What is sent to a hub or a foreign thread is a callable, which the
+receiver calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from ._signaler import Signaler
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """Items for one thread, from any thread; rings only if the owner sleeps.
+
+    The owner empties it in passes bounded by what was there at the start (`take`), then says that it will sleep
+    (`sleeping`). No wake-up is lost: a sender appends and then looks at ``asleep``, the owner sets ``asleep`` and then
+    looks for items; whichever order, one of them sees the other (CPython runs these single operations one after the
+    other).
+    """
+
+    __slots__ = ("_items", "asleep", "signaler")
+
+    def __init__(self) -> None:
+        self._items: deque[T] = deque()  # any thread appends, the owner pops
+        self.asleep = False  # the owner sets it, whoever rings clears it; two rings instead of one do no harm
+        self.signaler = Signaler()
+
+    def send(self, item: T) -> None:
+        """Append *item* and wake the owner if it sleeps; any thread."""
+        self._items.append(item)
+        if self.asleep:
+            self.asleep = False
+            self.signaler.ring()
+
+    def sleeping(self) -> bool:
+        """Say that the owner will sleep now; False (and not said) if there is something to take first."""
+        self.asleep = True
+        if self._items:
+            self.asleep = False
+            return False
+        return True
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def take(self) -> T | None:
+        """The oldest item, or None."""
+        try:
+            return self._items.popleft()
+        except IndexError:
+            return None
+
+
+class Bell:
+    """Asks somebody to look at something: however often it rings until they look, they look once."""
+
+    __slots__ = ("_look", "_mailbox", "_rung")
+
+    def __init__(self, mailbox: Mailbox[Callable[[], Any]], look: Callable[[], Any]) -> None:
+        self._mailbox = mailbox
+        self._look = look
+        self._rung = False  # any thread sets it, the mailbox's owner clears it before it looks
+
+    def ring(self) -> None:
+        """Have the mailbox's owner look; any thread."""
+        if not self._rung:
+            self._rung = True
+            self._mailbox.send(self)
+
+    def __call__(self) -> None:
+        self._rung = False
+        self._look()
+
+
+class Reply:
+    """What becomes of one command or message: completed once, by any thread; then its asker's mailbox has it."""
+
+    __slots__ = ("_mailbox", "_then", "error", "value")
+
+    def __init__(self, mailbox: Mailbox[Callable[[], Any]], then: Callable[[Reply], Any]) -> None:
+        self._mailbox = mailbox
+        self._then = then  # called with this reply, by the mailbox's owner
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def complete(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Set the outcome and send it."""
+        self.value = value
+        self.error = error
+        self._mailbox.send(self)
+
+    def __call__(self) -> None:
+        self._then(self)

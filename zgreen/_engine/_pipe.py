@@ -1,0 +1,178 @@
+"""The pipe of the Python engine: the messages of one socket between the two sides.
+
+Both sides run this code, each its own half, without a lock. What makes that right: every field below has one writer
+(named beside it), or is a deque whose single operations CPython runs one after the other. Where one side writes a flag
+and then reads the other's data, the other side writes the data and then reads the flag, so one of them sees the other.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+if TYPE_CHECKING:
+    from ._api import Owner
+    from ._mailbox import Bell, Mailbox, Reply
+
+OVERFLOWS = ("block", "drop_oldest", "drop_newest")
+
+
+class Pipe:
+    """Bounded both ways; made on the hub side, attached to its socket by the owning thread."""
+
+    __slots__ = (
+        "_mailbox", "bounded", "closing", "deadline", "dropped", "fd", "finished", "idle", "in_maxsize", "incoming",
+        "kind", "low", "message_bell", "multipart", "open", "out_maxsize", "outgoing", "overflow", "owner", "parts",
+        "ready", "received", "recv_frame", "refused", "replies", "room_bell", "send_frame", "sent", "socket", "stalls",
+        "starved",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        mailbox: Mailbox[Any],
+        owner: Owner,
+        kind: int,
+        out_maxsize: int | None,
+        in_maxsize: int | None,
+        overflow: str,
+        multipart: bool,
+    ) -> None:
+        # --- set once, here
+        self._mailbox = mailbox  # the owning thread's
+        self.owner = owner
+        self.kind = kind
+        self.out_maxsize = sys.maxsize if out_maxsize is None else out_maxsize
+        self.in_maxsize = sys.maxsize if in_maxsize is None else in_maxsize
+        self.low = self.in_maxsize // 2  # new credit is worth a wake-up from here down
+        self.overflow = overflow
+        self.bounded = overflow == "block"
+        self.multipart = multipart
+        # --- the queues: a side appends, the other pops
+        self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, or None for a flush mark; who asks)
+        self.incoming: deque[Any] = deque()  # what get() returns
+        # --- the hub side writes, under its queue's lock; the owning thread reads
+        self.room_bell: Bell | None = None  # whom to tell that there is room
+        self.message_bell: Bell | None = None  # whom to tell that there is a message
+        self.open = True  # puts are welcome
+        # --- the owning thread sets these, the hub side clears them when it rings
+        self.idle = True  # nothing to send as far as it knows
+        self.starved = False  # it does not receive for lack of credit
+        # --- the owning thread writes; the hub side may read
+        self.finished = False  # it will not look at `outgoing` again
+        self.sent = 0
+        self.received = 0
+        self.refused = 0
+        self.dropped = 0
+        # --- the owning thread alone
+        self.socket: zmq.Socket[bytes] = None  # type: ignore[assignment]  # from attach() to finish
+        self.fd = -1
+        self.ready = False  # on the ready list
+        self.stalls = 0  # sends in a row refused although POLLOUT was there
+        self.parts: list[bytes] = []  # of a message that has not arrived whole
+        self.closing = False
+        self.deadline = 0.0  # of closing, monotonic seconds
+        self.replies: list[Reply] = []  # who waits for the end
+
+    # ------------------------------------------------------------------ hub side (greenlets and foreign threads)
+
+    def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool:
+        """Append a message if there is more room than the *reserved* (for those who wait already) places."""
+        if not self.open or len(self.outgoing) + reserved >= self.out_maxsize:
+            return False
+        item = (frames, reply)
+        self.outgoing.append(item)
+        if self.finished:
+            # a foreign thread lost the race against the end: the owning thread set `finished` and then took what
+            # was there; whoever has the item now answers for it
+            try:
+                self.outgoing.remove(item)
+            except ValueError:
+                pass
+            else:
+                return False
+        if self.idle:
+            self.idle = False
+            self._mailbox.send(self)
+        return True
+
+    def push_mark(self, reply: Reply) -> None:
+        """Append a flush mark; *reply* is completed when all before it is with libzmq. Needs no room."""
+        item = (None, reply)
+        self.outgoing.append(item)
+        if self.finished:  # as in try_push
+            try:
+                self.outgoing.remove(item)
+            except ValueError:
+                return
+            reply.complete(error=zmq.ZMQError(zmq.ENOTSOCK))
+        else:
+            self._mailbox.send(self)
+
+    def try_pop(self, reserved: int) -> Any:
+        """The oldest message if there are more than *reserved* (for those who wait already), else None."""
+        if len(self.incoming) <= reserved:
+            return None
+        try:
+            message = self.incoming.popleft()
+        except IndexError:  # another thread was faster, or drop_oldest
+            return None
+        if self.starved and len(self.incoming) <= self.low:
+            self.starved = False
+            self._mailbox.send(self)
+        return message
+
+    def has_room(self) -> bool:
+        return len(self.outgoing) < self.out_maxsize
+
+    def pending(self) -> int:
+        """How many messages (and flush marks) libzmq has not taken."""
+        return len(self.outgoing)
+
+    def waiting(self) -> int:
+        """How many received messages nobody has got."""
+        return len(self.incoming)
+
+    def withdraw(self) -> list[tuple[Any, Reply | None]]:
+        """Take all that was not sent, for good; by the owning thread at its end, by the hub side after that."""
+        self.finished = True
+        items = []
+        while self.outgoing:
+            try:
+                items.append(self.outgoing.popleft())
+            except IndexError:  # try_push took its own back
+                break
+        return items
+
+    def forget(self) -> None:
+        """In the child of a fork: nothing of the parent's is there to be got."""
+        self.open = False
+        self.incoming = deque()
+
+    # ------------------------------------------------------------------ thread side
+
+    def attach(self, socket: zmq.Socket[bytes]) -> None:
+        # pyzmq's C methods without the Python layer above them: a third of the time
+        self.socket = socket
+        self.send_frame = zmq.backend.Socket.send.__get__(socket)
+        self.recv_frame = zmq.backend.Socket.recv.__get__(socket)
+        self.fd = socket.get(zmq.FD)
+
+    def credit(self) -> int:
+        """How many messages may be received: the room in `incoming`; no limit where the user chose to drop."""
+        return self.in_maxsize - len(self.incoming) if self.bounded else sys.maxsize
+
+    def deliver(self, message: Any) -> None:
+        """Append one received message, or drop one as the user chose."""
+        self.received += 1
+        if not self.bounded and len(self.incoming) >= self.in_maxsize:
+            self.dropped += 1
+            if self.overflow == "drop_newest":
+                return
+            try:
+                self.incoming.popleft()
+            except IndexError:  # it has just been got
+                self.dropped -= 1
+        self.incoming.append(message)

@@ -1,0 +1,425 @@
+"""The Python engine: the reference. All of it runs in the owning thread, but `make_pipe` and `post`.
+
+It needs the GIL for every message, so under a hub that computes without pause it falls behind (up to CPython's switch
+interval, 5 ms, per message).
+
+The serve/park rule. ZMQ_FD is edge-triggered: any send, receive or getsockopt may eat the edge. So a socket is served
+until it has nothing that it can do, ZMQ_EVENTS is read last, and only then it is parked until its descriptor is
+readable or the hub side touches its pipe.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import zmq
+
+from ._api import Owner
+from ._closing import Farewell
+from ._mailbox import Mailbox, Reply
+from ._pipe import Pipe
+from ._poller import EpollPoller, Poller, ZmqPoller
+from ._setup import CALLS, last_endpoint, set_up
+
+_TURN = 100  # messages each way per socket and turn
+_RETRY = 0.05  # seconds; see _stall
+_DEFAULT_LINGER = 5.0  # seconds
+_DONTWAIT = int(zmq.DONTWAIT)
+_SNDMORE = int(zmq.SNDMORE)
+_POLLIN = int(zmq.POLLIN)
+_POLLOUT = int(zmq.POLLOUT)
+_REQ = int(zmq.REQ)
+_PAIR = int(zmq.PAIR)
+_NOT_NOW = (errno.EAGAIN, errno.EINTR)
+_SOCKET_GONE = (zmq.ETERM, zmq.ENOTSOCK)
+
+
+class PythonEngine:
+    """See `_api.Engine`."""
+
+    name = "python"
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        hub: Mailbox[Callable[[], Any]],
+        on_end: Callable[[], None],
+        epoll: Callable[[], Any] | None = None,
+        owns_context: bool = True,
+    ) -> None:
+        self._context = context
+        self._owns_context = owns_context
+        self._hub = hub
+        self._on_end = on_end
+        self.mailbox: Mailbox[Any] = Mailbox()  # commands, and pipes that have something new
+        self.ended = False  # the owning thread writes, any reads
+        self.failure: BaseException | None = None  # likewise, before `ended`
+        # the owning thread alone from here on
+        self._poller: Poller = EpollPoller(epoll) if epoll else ZmqPoller()
+        self._by_fd: dict[int, Pipe | Farewell] = {}
+        self._ready: deque[Pipe] = deque()  # round-robin
+        self._closing: set[Pipe] = set()  # these have a deadline
+        self._stalled: dict[Pipe, float] = {}  # and when to try again
+        self._stop: Reply | None = None
+        self._poller.register(self.mailbox.signaler.fileno())
+
+    # ------------------------------------------------------------------ hub side
+
+    def make_pipe(
+        self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool
+    ) -> Pipe:
+        return Pipe(self.mailbox, owner, kind, out_maxsize, in_maxsize, overflow, multipart)
+
+    def post(self, reply: Reply, command: str, *args: Any) -> None:
+        self.mailbox.send((command, args, reply))
+        if self.ended:
+            # it may have looked for the last time before our item came: then we answer, as it would have
+            self._refuse_mail()
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        try:
+            while self.step(None):
+                pass
+        except BaseException as error:  # a bug of ours, or no memory: those who wait are told why
+            self.failure = error
+        self._end()
+
+    def step(self, timeout: float | None) -> bool:
+        """One pass: take mail, serve what is ready, else sleep up to *timeout* seconds; False when it is over."""
+        self._take_mail()
+        for _ in range(len(self._ready)):
+            self._serve(self._ready.popleft())
+        if self._closing or self._stalled:
+            timeout = self._look_at_clock(timeout)
+        if self._stop is not None and not self._by_fd:
+            return False
+        self._poll(timeout)
+        return True
+
+    def _take_mail(self) -> None:
+        for _ in range(len(self.mailbox)):  # bounded: what comes meanwhile waits for the next pass
+            item = self.mailbox.take()
+            if type(item) is Pipe:
+                self._touch(item)
+            elif item is not None:
+                self._run_command(*item)
+
+    def _touch(self, pipe: Pipe) -> None:
+        if not pipe.ready and pipe.fd >= 0:
+            pipe.ready = True
+            self._ready.append(pipe)
+
+    def _poll(self, timeout: float | None) -> None:
+        if self._ready or not self.mailbox.sleeping():
+            timeout = 0
+        try:
+            for fd in self._poller.poll(timeout):
+                target = self._by_fd.get(fd)
+                if target is None:
+                    self.mailbox.signaler.drain()
+                elif type(target) is Pipe:
+                    self._touch(target)
+                else:
+                    self._look_at_farewell(cast(Farewell, target))
+        finally:
+            self.mailbox.asleep = False
+
+    def _look_at_clock(self, timeout: float | None) -> float:
+        """Do what is due; return how long to sleep at most."""
+        now = time.monotonic()
+        for pipe in [pipe for pipe in self._closing if pipe.deadline <= now]:
+            self._finish(pipe, 0.0)
+        for pipe in [pipe for pipe, due in self._stalled.items() if due <= now]:
+            del self._stalled[pipe]
+            self._touch(pipe)
+        due = [pipe.deadline for pipe in self._closing] + list(self._stalled.values())
+        wait = max(0.0, min(due) - now) if due else None
+        return min(t for t in (timeout, wait, 60.0) if t is not None)
+
+    # ------------------------------------------------------------------ commands
+
+    def _run_command(self, command: str, args: tuple[Any, ...], reply: Reply) -> None:
+        try:
+            getattr(self, "_do_" + command)(reply, *args)
+        except BaseException as error:  # a configurator may raise anything; it is for the greenlet that asked
+            reply.complete(error=error)
+
+    def _do_ping(self, reply: Reply) -> None:
+        reply.complete()
+
+    def _do_open(self, reply: Reply, pipe: Pipe, *plan: Any) -> None:
+        if self._stop is not None or pipe.finished:
+            raise zmq.ZMQError(zmq.ETERM)
+        socket = set_up(self._context, *plan)
+        try:
+            endpoint = last_endpoint(socket)
+            pipe.attach(socket)
+            self._poller.register(pipe.fd)
+        except BaseException:
+            pipe.fd = -1
+            socket.close(linger=0)
+            raise
+        self._by_fd[pipe.fd] = pipe
+        self._touch(pipe)
+        reply.complete(endpoint)
+
+    def _do_call(self, reply: Reply, pipe: Pipe, name: str, *args: Any) -> None:
+        if pipe.fd < 0:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+        self._touch(pipe)  # any call may eat the edge
+        reply.complete(CALLS[name](pipe.socket, *args))
+
+    def _do_close(self, reply: Reply, pipe: Pipe, linger: float | None, limit: float) -> None:
+        """Send what is pending for up to *linger* seconds, then close; the reply is how many were not sent.
+
+        None: as long as ZMQ_LINGER says, else 5 s, but no longer than *limit*.
+        """
+        if pipe.fd < 0 and not pipe.replies:  # never opened, or over
+            pipe.finished = True
+            reply.complete(0)
+            return
+        pipe.replies.append(reply)
+        if pipe.fd < 0:  # libzmq is at it
+            return
+        if linger is None:
+            milliseconds = pipe.socket.get(zmq.LINGER)
+            linger = min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
+        deadline = time.monotonic() + linger
+        pipe.deadline = min(pipe.deadline, deadline) if pipe.closing else deadline
+        pipe.closing = True
+        self._closing.add(pipe)
+        self._touch(pipe)
+
+    def _do_stop(self, reply: Reply) -> None:
+        """End the loop; what is still open is closed without linger."""
+        self._stop = reply
+        for pipe in self._pipes():
+            self._finish(pipe, 0.0)
+
+    # ------------------------------------------------------------------ serving a socket
+
+    def _serve(self, pipe: Pipe) -> None:
+        """One turn: send, then receive, then look at ZMQ_EVENTS, last; go on the ready list again or be parked."""
+        pipe.ready = False
+        if pipe.fd < 0:
+            return
+        try:
+            refused = self._send_some(pipe)
+            if pipe.closing and not pipe.outgoing:
+                self._finish(pipe, max(0.0, pipe.deadline - time.monotonic()))
+                return
+            events = pipe.socket.get(zmq.EVENTS)
+            if events & _POLLIN and pipe.credit() > 0:
+                self._receive_some(pipe)
+                events = pipe.socket.get(zmq.EVENTS)
+        except zmq.ZMQError as error:
+            self._finish(pipe, 0.0, error)
+            return
+        # Say that we will not look, then look once more: see _pipe
+        pipe.idle = pipe.starved = True
+        credit = pipe.credit() > 0
+        if credit:
+            pipe.starved = False
+        pending = bool(pipe.outgoing)
+        if pending:
+            pipe.idle = False
+        writable = pending and bool(events & _POLLOUT)
+        if refused and writable:
+            writable = not self._stall(pipe)
+        else:
+            pipe.stalls = 0
+        if writable or (credit and events & _POLLIN):
+            self._touch(pipe)
+
+    def _stall(self, pipe: Pipe) -> bool:
+        """Whether to leave a message alone that is refused although the socket says POLLOUT.
+
+        Once is a race. Twice: ROUTER with MANDATORY and XPUB with NODROP say POLLOUT when some peer has room, not the
+        one that counts. The descriptor tells when that changes, but any call of ours may eat the edge, and EVENTS
+        cannot show it; so a timer stands behind it.
+        """
+        pipe.stalls += 1
+        if pipe.stalls < 2:
+            return False
+        self._stalled[pipe] = time.monotonic() + _RETRY
+        return True
+
+    def _send_some(self, pipe: Pipe) -> bool:
+        """Send what is pending, up to a turn's worth; True if libzmq refused for now."""
+        outgoing = pipe.outgoing
+        done = 0
+        refused = False
+        while outgoing and done < _TURN:
+            frames, reply = outgoing[0]
+            error = None
+            if frames is not None:
+                error = self._send(pipe, frames)
+                if error is _AGAIN:
+                    refused = True
+                    break
+            # only now: until libzmq has it, it counts as pending
+            outgoing.popleft()
+            done += 1
+            self._report(pipe, frames, reply, error)
+        if done and pipe.room_bell is not None:
+            pipe.room_bell.ring()
+        return refused
+
+    def _send(self, pipe: Pipe, frames: Any) -> BaseException | None:
+        """Send one message, whole: None, or _AGAIN, or why it is refused for good; raises if the socket is gone."""
+        try:
+            if type(frames) is bytes:
+                pipe.send_frame(frames, _DONTWAIT)
+            else:
+                _send_parts(pipe, frames)
+        except zmq.ZMQError as error:
+            if error.errno in _NOT_NOW or (error.errno == zmq.EFSM and pipe.kind == _REQ):
+                return _AGAIN  # a REQ that waits for a reply: not now
+            if error.errno in _SOCKET_GONE:
+                raise
+            return error
+        pipe.sent += 1
+        return None
+
+    def _report(self, pipe: Pipe, frames: Any, reply: Reply | None, error: BaseException | None) -> None:
+        if error is not None:
+            pipe.refused += 1
+        if reply is not None:
+            reply.complete(error=error)
+        elif error is not None:
+            self._hub.send(partial(pipe.owner.refused, frames, error))
+
+    def _receive_some(self, pipe: Pipe) -> None:
+        """Receive while there is credit, up to a turn's worth."""
+        before = pipe.received
+        for _ in range(min(_TURN, pipe.credit())):
+            message = _receive(pipe)
+            if message is None:
+                break
+            pipe.deliver(message)
+        if pipe.received != before and pipe.message_bell is not None:
+            pipe.message_bell.ring()
+
+    # ------------------------------------------------------------------ ends
+
+    def _pipes(self) -> list[Pipe]:
+        return [target for target in self._by_fd.values() if type(target) is Pipe]
+
+    def _finish(self, pipe: Pipe, linger: float, error: BaseException | None = None) -> None:
+        """Close the socket: libzmq has *linger* seconds to send what it holds."""
+        self._closing.discard(pipe)
+        self._stalled.pop(pipe, None)
+        self._poller.unregister(pipe.fd)
+        del self._by_fd[pipe.fd]
+        pipe.fd = -1
+        pipe.closing = True
+        unsent = pipe.withdraw()
+        if error is not None:
+            pipe.socket.close(linger=0)
+            self._tell_end(pipe, unsent, 0, error)
+            return
+        farewell = Farewell(pipe, unsent, linger)
+        if farewell.fd < 0:
+            self._tell_end(pipe, unsent, 0, None)
+            return
+        self._by_fd[farewell.fd] = farewell
+        self._poller.register(farewell.fd)
+        self._look_at_farewell(farewell)
+
+    def _look_at_farewell(self, farewell: Farewell) -> None:
+        if farewell.is_over():
+            self._poller.unregister(farewell.fd)
+            del self._by_fd[farewell.fd]
+            farewell.drop()
+            self._tell_end(farewell.pipe, farewell.unsent, farewell.held, None)
+
+    def _tell_end(self, pipe: Pipe, unsent: list[Any], held: int, error: BaseException | None) -> None:
+        """The owner first, then whoever waits for it: their mailboxes keep that order."""
+        self._hub.send(partial(pipe.owner.ended, unsent, held, error))
+        count = held + sum(frames is not None for frames, _ in unsent)
+        for reply in pipe.replies:
+            reply.complete(count)
+        pipe.replies = []
+        _ring_both(pipe)
+
+    def _end(self) -> None:
+        """The loop is over, as asked or by an error. In the latter case everybody is told first."""
+        if self.failure is None and self._owns_context:
+            self._context.term()
+        self.ended = True
+        for pipe in self._pipes():
+            _ring_both(pipe)  # foreign threads look at `ended` themselves
+        self._hub.send(self._on_end)
+        self._refuse_mail()
+        if self._stop is not None:
+            self._stop.complete()
+        if self.failure is not None:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Close all that is open, whatever state it is in."""
+        for target in list(self._by_fd.values()):
+            if type(target) is Pipe:
+                target.socket.close(linger=0)
+                for reply in target.replies:
+                    reply.complete(error=self.failure)
+            else:
+                cast(Farewell, target).drop()
+        if self._owns_context:
+            self._context.term()
+
+    def _refuse_mail(self) -> None:
+        """Answer what came too late; any thread."""
+        while (item := self.mailbox.take()) is not None:
+            if type(item) is not Pipe:
+                item[2].complete(error=self.failure or zmq.ZMQError(zmq.ETERM))
+
+
+_AGAIN = zmq.Again()  # a mark, never raised
+
+
+def _ring_both(pipe: Pipe) -> None:
+    for bell in (pipe.room_bell, pipe.message_bell):
+        if bell is not None:
+            bell.ring()
+
+
+def _send_parts(pipe: Pipe, frames: tuple[bytes, ...]) -> None:
+    """Send all frames; EAGAIN means that none of them will arrive, and the whole message is to be sent again."""
+    last = len(frames) - 1
+    send = pipe.send_frame
+    for i, frame in enumerate(frames):
+        try:
+            send(frame, _DONTWAIT if i == last else _DONTWAIT | _SNDMORE)
+        except zmq.ZMQError as error:
+            if i and error.errno in _NOT_NOW and pipe.kind != _PAIR:
+                # The peer has gone between two frames. libzmq has taken back the ones it had and swallows the rest
+                # of this message, which it must be given, or it would swallow the next one's frames instead.
+                for rest in range(i + 1, last + 1):
+                    send(frames[rest], _DONTWAIT if rest == last else _DONTWAIT | _SNDMORE)
+            raise
+
+
+def _receive(pipe: Pipe) -> Any:
+    """One whole message as get() will return it, or None if there is none now."""
+    parts = pipe.parts
+    try:
+        while True:
+            # as a zmq.Frame, copied by .bytes: asking the socket for RCVMORE costs twice as much
+            frame = pipe.recv_frame(_DONTWAIT, False, False)
+            parts.append(frame.bytes)
+            if not frame.more:
+                break
+    except zmq.ZMQError as error:
+        if error.errno in _NOT_NOW or error.errno == zmq.EFSM:
+            return None  # EFSM: a REP that owes a reply, a REQ without a request
+        raise
+    pipe.parts = []
+    return parts if len(parts) > 1 or pipe.multipart else parts[0]

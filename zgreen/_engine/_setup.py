@@ -1,0 +1,101 @@
+"""What is done to a socket besides sending and receiving; the owning thread only.
+
+Errors pass unchanged, but name the endpoint or the option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import zmq
+
+from .._sockets import option_name
+
+Socket: TypeAlias = "zmq.Socket[bytes]"
+
+
+def set_up(
+    context: zmq.Context[Any],
+    socket: Socket | None,
+    kind: int,
+    options: Iterable[tuple[int, Any]],
+    configurator: Callable[[Socket], Any] | None,
+    bind: Iterable[str],
+    connect: Iterable[str],
+) -> Socket:
+    """Make a socket (or take the one handed over) and prepare it; nothing is left open if that fails."""
+    # socket_class: a plain socket even of a zmq.green or zmq.asyncio context
+    made = socket if socket is not None else context.socket(kind, socket_class=zmq.Socket)
+    try:
+        for option, value in options:
+            set_option(made, option, value)
+        if configurator is not None:
+            configurator(made)
+        for endpoint in bind:
+            made.bind(endpoint)
+        for endpoint in connect:
+            made.connect(endpoint)
+        if made.closed:
+            raise ValueError("the configurator has closed the socket")
+        return made
+    except BaseException:
+        made.close(linger=0)
+        raise
+
+
+def set_option(socket: Socket, option: int, value: Any) -> None:
+    with _naming(f"option {option_name(option)} = {value!r:.60}"):
+        socket.set(option, value)
+
+
+def get_option(socket: Socket, option: int) -> Any:
+    with _naming(f"option {option_name(option)}"):
+        return socket.get(option)
+
+
+def unbind(socket: Socket, endpoint: str) -> None:
+    with _naming(f"unbind {endpoint!r}"):
+        zmq.backend.Socket.unbind(socket, endpoint)
+
+
+def disconnect(socket: Socket, endpoint: str) -> None:
+    with _naming(f"disconnect {endpoint!r}"):
+        zmq.backend.Socket.disconnect(socket, endpoint)
+
+
+def last_endpoint(socket: Socket) -> str:
+    value = socket.get(zmq.LAST_ENDPOINT)
+    return bytes(value).rstrip(b"\0").decode()
+
+
+def bind(socket: Socket, endpoint: str) -> str:
+    socket.bind(endpoint)  # pyzmq names the endpoint
+    return last_endpoint(socket)
+
+
+def connect(socket: Socket, endpoint: str) -> str:
+    socket.connect(endpoint)
+    return last_endpoint(socket)
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "bind": bind,
+    "connect": connect,
+    "disconnect": disconnect,
+    "get_option": get_option,
+    "set_option": set_option,
+    "unbind": unbind,
+}
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    try:
+        yield
+    except zmq.ZMQError as error:
+        error.strerror = f"{error.strerror} ({what})"
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise type(error)(f"{error} ({what})") from error

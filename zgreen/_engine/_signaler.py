@@ -1,0 +1,61 @@
+"""A wake-up on a file descriptor (a leaf: any thread; knows neither gevent nor zmq)."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+
+# Where there is no eventfd. _socket's is the one that monkey.patch_all leaves alone; Windows has only socket's.
+_socketpair = getattr(_socket, "socketpair", socket.socketpair)
+
+
+class Signaler:
+    """A doorbell, not a count: rings merge until they are drained.
+
+    ``ring`` is legal from any thread at any time. The descriptor is closed when the last reference goes, never
+    before: a thread inside ``ring`` holds one, so it cannot write to a number that somebody else has got by then.
+    """
+
+    __slots__ = ("_fd", "_pair")
+
+    def __init__(self) -> None:
+        self._pair: tuple[_socket.socket, _socket.socket] | None = None
+        if hasattr(os, "eventfd"):
+            self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        else:
+            self._pair = _socketpair()
+            for end in self._pair:
+                end.setblocking(False)
+            self._fd = self._pair[0].fileno()
+
+    def fileno(self) -> int:
+        """The descriptor that is readable from a ring until the next drain."""
+        return self._fd
+
+    def ring(self) -> None:
+        """Make the descriptor readable."""
+        try:
+            if self._pair is None:
+                os.eventfd_write(self._fd, 1)
+            else:
+                self._pair[1].send(b"\0")
+        except BlockingIOError:  # it is full of rings: it is readable
+            pass
+
+    def drain(self) -> None:
+        """Take all rings; the owner's thread only."""
+        try:
+            if self._pair is None:
+                os.eventfd_read(self._fd)
+            else:
+                self._pair[0].recv(4096)
+        except BlockingIOError:
+            pass
+
+    def __del__(self) -> None:
+        if self._pair is None:
+            os.close(self._fd)
+        else:
+            for end in self._pair:
+                end.close()

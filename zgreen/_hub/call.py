@@ -1,0 +1,49 @@
+"""Call: a command under way to the owning thread, and how its asker waits for it. Hub side; any thread."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gevent.event import AsyncResult
+
+from .._engine._mailbox import Mailbox, Reply
+from .link import Link, TimedOut, wait_for_mail, wait_within
+
+
+class Call:
+    """A greenlet of the hub waits on an AsyncResult; a foreign thread blocks on a mailbox of its own, so it gets its
+    answer even if the hub is not running."""
+
+    __slots__ = ("_mailbox", "_result", "reply")
+
+    def __init__(self, link: Link) -> None:
+        self._result: AsyncResult[Any] | None = None
+        self._mailbox: Mailbox[Callable[[], Any]] | None = None
+        if link.here():
+            self._result = AsyncResult()
+            self.reply = link.reply(self._arrived)
+        else:
+            self._mailbox = Mailbox()
+            self.reply = Reply(self._mailbox, lambda reply: None)
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """The value, or the error raised; TimedOut after *timeout* seconds."""
+        if self._result is not None:
+            return wait_within(timeout, self._result.get)
+        assert self._mailbox is not None
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        if not wait_for_mail(self._mailbox, deadline):
+            raise TimedOut
+        if self.reply.error is not None:
+            raise self.reply.error
+        return self.reply.value
+
+    def _arrived(self, reply: Reply) -> None:
+        assert self._result is not None
+        if reply.error is not None:
+            self._result.set_exception(reply.error)
+        else:
+            self._result.set(reply.value)

@@ -1,0 +1,536 @@
+"""Channel: the queues of one socket, and the commands to it. Hub side.
+
+The owning thread reports to a channel through the hub's mailbox (`refused`, `ended`); everything else is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import gevent
+import zmq
+from gevent.event import AsyncResult
+
+from .._engine._api import Pipe
+from .._engine._mailbox import Reply
+from .._errors import BrokenError, ClosedError, ForkedError
+from .._message import decode, encode
+from .._sockets import Kind, kind_of
+from .call import Call
+from .link import TimedOut
+from .pump import LINGER, Pump, check_seconds, get_pump
+from .queues import RecvQueue, SendQueue
+
+logger = logging.getLogger("zgreen")
+
+OVERFLOWS = ("block", "drop_oldest", "drop_newest")
+_BREATH = 100  # puts and gets, of all greenlets of the hub, between two times that others get their turn
+
+
+class ChannelStatistics(NamedTuple):
+    """A snapshot of a channel; all counts are of whole messages.
+
+    *sent*: libzmq has taken them; *received*: from libzmq; *pending*: put, not with libzmq; *waiting*: received, nobody
+    has got them; *refused*: by libzmq, for good; *dropped*: by the receive queue's overflow policy; *unsent*: were not
+    sent when the channel ended; *putters* and *getters*: who waits now.
+    """
+
+    sent: int
+    received: int
+    pending: int
+    waiting: int
+    refused: int
+    dropped: int
+    unsent: int
+    putters: int
+    getters: int
+
+
+class Channel:
+    """A ZeroMQ socket that any number of greenlets, and other OS threads, may put to and get from.
+
+    :param socket_type: ``zmq.PUSH``, ``"push"`` or ``"PUSH"``.
+    :param bind: an endpoint or an iterable of them; ``tcp://127.0.0.1:*`` takes a free port, see :attr:`last_endpoint`.
+    :param connect: likewise.
+    :param options: ``{zmq.SNDHWM: 10, ...}``, set before *bind* and *connect*, in ZeroMQ's own units.
+    :param configurator: called with the new ``zmq.Socket`` after *options* and before *bind*. It runs in the owning
+        thread: it must not wait, log, touch anything of gevent's, or keep the socket.
+    :param send_maxsize: how many messages may wait for libzmq; None: no limit.
+    :param recv_maxsize: how many received messages may wait to be got; None: no limit. With ``overflow="block"`` no
+        more are read then, and ZeroMQ's own high-water mark pushes back on the peer.
+    :param overflow: of the receive queue: ``"block"``, or ``"drop_oldest"`` or ``"drop_newest"`` (which count).
+    :param multipart: whether :meth:`get` always gives a list of frames.
+    :param pump: a :class:`Pump`; default: :func:`get_pump`.
+    :raises zmq.ZMQError: unchanged from bind, connect or an option, naming it. The socket is closed then.
+
+    A message is ``str`` (sent as UTF-8), any bytes-like object, or a non-empty list or tuple of those; anything else
+    is a TypeError at the call. A received message is ``bytes``, or a list of ``bytes`` if it has several frames.
+
+    Between two peers there are four buffers in a row: the send queue here, ZeroMQ's SNDHWM, the peer's RCVHWM (and the
+    kernel's), and the receive queue there.
+    """
+
+    def __init__(
+        self,
+        socket_type: int | str,
+        bind: str | Iterable[str] | None = None,
+        connect: str | Iterable[str] | None = None,
+        *,
+        options: Mapping[int, Any] | None = None,
+        configurator: Callable[[zmq.Socket[bytes]], Any] | None = None,
+        send_maxsize: int | None = 1000,
+        recv_maxsize: int | None = 1000,
+        overflow: str = "block",
+        multipart: bool = False,
+        pump: Pump | None = None,
+    ) -> None:
+        kind = kind_of(socket_type)
+        if configurator is not None and not callable(configurator):
+            raise TypeError(f"configurator must be callable, not {type(configurator).__name__}")
+        plan = (None, kind.number, _options(options), configurator, _endpoints("bind", bind), _endpoints("connect", connect))
+        self._open(kind, plan, check_maxsize("send_maxsize", send_maxsize), check_maxsize("recv_maxsize", recv_maxsize),
+                   overflow, multipart, pump)  # fmt: skip
+
+    def _open(
+        self,
+        kind: Kind,
+        plan: tuple[Any, ...],
+        send_maxsize: int | None,
+        recv_maxsize: int | None,
+        overflow: str,
+        multipart: bool,
+        pump: Pump | None,
+    ) -> None:
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        if pump is not None and not isinstance(pump, Pump):
+            raise TypeError(f"pump must be a zgreen.Pump or None, not {type(pump).__name__}")
+        self._kind = kind
+        self._pump = (pump or get_pump()).start()
+        self._link = self._pump.link
+        self._pipe: Pipe = self._pump.make_pipe(
+            self, kind.number, send_maxsize, recv_maxsize, overflow, bool(multipart)
+        )
+        self._sends = SendQueue(self._link, self._pipe, self._put_error)
+        self._receives = RecvQueue(self._link, self._pipe, self._get_error)
+        # any thread reads these; the hub's thread writes, but _closing, which whoever closes sets
+        self._error: Callable[[], BaseException] | None = None  # the end: what callers get from now on
+        self._closing = False
+        self._unsent = 0
+        self._endpoint = ""
+        self._on_error: Callable[[BaseException, Any], Any] | None = None
+        # for register_socket: called before a close, with its limit, and at the end
+        self.before_close: list[Callable[[float], Any]] = []
+        self.at_end: list[Callable[[], Any]] = []
+        self._pump.join(self)
+        try:
+            self._endpoint = self._pump.post("open", self._pipe, *plan).wait()
+        except BaseException:  # refused, or the caller was killed while it waited
+            self._abandon()
+            raise
+
+    # ------------------------------------------------------------------ put
+
+    def put(self, message: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put *message* on its way; wait for room if the send queue is full.
+
+        :param timeout: seconds; None: no limit.
+        :raises gevent.queue.Full: no room within *timeout*, or at once if *block* is false.
+        :raises TypeError: this is no message, or the socket cannot send.
+        :raises ClosedError: the channel or its pump is closed. :raises BrokenError: it has ended by itself.
+
+        An exception, be it a ``gevent.Timeout`` or a kill, means that the message was not put. Each greenlet's messages
+        keep their order. From a thread that is not the pump's hub's, a wait blocks that whole thread.
+        """
+        frames = encode(message)
+        if not self._kind.sends:
+            raise self._cannot("send")
+        if block:
+            self._breathe()
+        self._sends.put(frames, None, block, timeout)
+
+    def put_nowait(self, message: Any) -> None:
+        """``put(message, block=False)``."""
+        self.put(message, False)
+
+    def send(self, message: Any) -> AsyncResult[None]:
+        """Put *message*, waiting for room, and return an AsyncResult: set when libzmq has taken the message, or the
+        ``zmq.ZMQError`` why it never will, or :class:`ClosedError` if the channel ended first.
+
+        Taken by libzmq does not mean that a peer has it. On the thread of the pump's hub only.
+        """
+        frames = encode(message)
+        if not self._kind.sends:
+            raise self._cannot("send")
+        if not self._link.here():
+            raise RuntimeError("send() gives an AsyncResult of the pump's hub: from another thread use put()")
+        self._breathe()
+        result: AsyncResult[None] = AsyncResult()
+
+        def settle(reply: Reply) -> None:
+            if reply.error is None:
+                result.set(None)
+            else:
+                result.set_exception(reply.error)
+
+        reply = self._link.reply(settle)
+        try:
+            self._sends.put(frames, reply, True, None)
+        except BaseException:
+            self._link.replies.discard(reply)
+            raise
+        return result
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all that was put before has been handed to libzmq; False after *timeout* seconds.
+
+        :raises ClosedError, BrokenError: the channel has ended, or ends before that.
+        """
+        check_seconds("timeout", timeout)
+        error = self._get_error()
+        if error is not None:
+            raise error
+        if not self._pipe.pending():
+            return True
+        call = Call(self._link)
+        self._pipe.push_mark(call.reply)
+        try:
+            call.wait(timeout)
+        except TimedOut:
+            return False
+        except zmq.ZMQError:  # the channel ended before the mark came
+            raise self._get_error() or ClosedError(f"{self} is closed") from None
+        return True
+
+    # ------------------------------------------------------------------ get
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The oldest message, ``bytes`` or a list of ``bytes``; wait for one if there is none.
+
+        :param timeout: seconds; None: no limit.
+        :raises gevent.queue.Empty: none within *timeout*, or none now if *block* is false.
+        :raises TypeError: the socket cannot receive.
+        :raises ClosedError: the channel or its pump is closed, and all that was received has been got.
+        :raises BrokenError: likewise, for one that has ended by itself.
+
+        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
+        """
+        if not self._kind.receives:
+            raise self._cannot("receive")
+        if block:
+            self._breathe()
+        return self._receives.get(block, timeout)
+
+    def get_nowait(self) -> Any:
+        """``get(block=False)``."""
+        return self.get(False)
+
+    def __iter__(self) -> Channel:
+        return self
+
+    def __next__(self) -> Any:
+        """The next message; ends when the channel is closed, raises if it broke or belongs to the parent process."""
+        try:
+            return self.get()
+        except ForkedError:
+            raise
+        except ClosedError:
+            raise StopIteration from None
+
+    # ------------------------------------------------------------------ the socket
+
+    def bind(self, endpoint: str) -> None:
+        """Bind to *endpoint*; a ``zmq.ZMQError`` names it."""
+        self._endpoint = self._call("bind", _endpoint("endpoint", endpoint))
+
+    def unbind(self, endpoint: str) -> None:
+        """Undo a bind; of a wildcard give what :attr:`last_endpoint` said."""
+        self._call("unbind", _endpoint("endpoint", endpoint))
+
+    def connect(self, endpoint: str) -> None:
+        """Connect to *endpoint*; whether anyone is there is not known when this returns."""
+        self._endpoint = self._call("connect", _endpoint("endpoint", endpoint))
+
+    def disconnect(self, endpoint: str) -> None:
+        """Undo a connect; libzmq throws away what it still holds for that peer."""
+        self._call("disconnect", _endpoint("endpoint", endpoint))
+
+    def setsockopt(self, option: int, value: Any) -> None:
+        """Set a ZeroMQ socket option (in ZeroMQ's units). Most take effect for later binds and connects only."""
+        self._call("set_option", _option(option), value)
+
+    def getsockopt(self, option: int) -> Any:
+        """The value of a ZeroMQ socket option."""
+        return self._call("get_option", _option(option))
+
+    def subscribe(self, topic: str | bytes) -> None:
+        """Receive messages that begin with *topic* (``""``: all), on a SUB channel."""
+        self._call("set_option", self._subscription(zmq.SUBSCRIBE), _topic(topic))
+
+    def unsubscribe(self, topic: str | bytes) -> None:
+        """Undo one :meth:`subscribe`."""
+        self._call("set_option", self._subscription(zmq.UNSUBSCRIBE), _topic(topic))
+
+    @property
+    def last_endpoint(self) -> str:
+        """The endpoint last bound or connected, with the real port; ``""`` if none."""
+        return self._endpoint
+
+    # ------------------------------------------------------------------ state and end
+
+    @property
+    def on_error(self) -> Callable[[BaseException, Any], Any] | None:
+        """Called by the hub, ``on_error(exc, message)``, with each message that will not be sent and that was not put
+        by :meth:`send`: refused by libzmq for good, or left when the channel ended. Default: the ``zgreen`` log."""
+        return self._on_error
+
+    @on_error.setter
+    def on_error(self, callback: Callable[[BaseException, Any], Any] | None) -> None:
+        if callback is not None and not callable(callback):
+            raise TypeError(f"on_error must be callable or None, not {type(callback).__name__}")
+        self._on_error = callback
+
+    @property
+    def closed(self) -> bool:
+        """Whether puts are refused: it is being closed, is closed, or has ended by itself."""
+        return self._put_error() is not None
+
+    @property
+    def pump(self) -> Pump:
+        """The pump whose thread owns the socket."""
+        return self._pump
+
+    def statistics(self) -> ChannelStatistics:
+        """A snapshot of the counts since the channel was made."""
+        pipe = self._pipe
+        return ChannelStatistics(
+            pipe.sent, pipe.received, pipe.pending(), pipe.waiting(), pipe.refused, pipe.dropped, self._unsent,
+            len(self._sends.line), len(self._receives.line),
+        )  # fmt: skip
+
+    def close(self, linger: float | None = None) -> int:
+        """Refuse puts from now on, send what was put, close the socket; return when it is closed.
+
+        :param linger: seconds for what was put; default: what the ZMQ_LINGER option says, else 5. Then the rest is
+            given up, counted, and reported.
+        :return: how many messages were not sent, as far as libzmq lets one know: those it had not taken, and up to its
+            high-water mark of those that it had taken when a linger above 0 ran out.
+
+        What was received can still be got. Closing again waits for the same end, within the shorter linger.
+        """
+        check_seconds("linger", linger)
+        return self.close_within(linger, math.inf)
+
+    def __enter__(self) -> Channel:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = f" {self._endpoint}" if self._endpoint else ""
+        return f"<zgreen.Channel {self._kind.name}{where}>"
+
+    # ------------------------------------------------------------------ for the pump and for register_socket
+
+    def close_within(self, linger: float | None, limit: float) -> int:
+        """`close`, with no more linger than *limit* where *linger* leaves it to the socket."""
+        if self._error is not None:
+            return self._unsent
+        if self._link.here() and not self._link.may_wait():
+            gevent.spawn(self.close_within, linger, limit)
+            return 0
+        try:
+            if not self.before_close:
+                return int(self.begin_close(linger, limit).wait())
+            if not self._link.here():
+                return self._close_on_hub(linger, limit)
+            left = min(limit, LINGER) if linger is None else linger
+            started = time.monotonic()
+            for prepare in self.before_close:
+                prepare(left)
+            spent = time.monotonic() - started
+            linger = None if linger is None else max(0.0, linger - spent)
+            return int(self.begin_close(linger, max(0.0, limit - spent)).wait())
+        except (ClosedError, BrokenError, zmq.ZMQError):
+            return self._unsent  # the pump has ended first, and reported
+
+    def _close_on_hub(self, linger: float | None, limit: float) -> int:
+        """From a foreign thread: the queues that feed this channel are the hub's."""
+        call = Call(self._link)
+
+        def close() -> None:
+            call.reply.complete(self.close_within(linger, limit))
+
+        self._link.mailbox.send(lambda: gevent.spawn(close))
+        return int(call.wait())
+
+    def begin_close(self, linger: float | None, limit: float) -> Call:
+        """Refuse puts, and have the owning thread do the rest; any thread."""
+        self._closing = True
+        self._pipe.open = False
+        self._sends.line.nudge()
+        return self._pump.post("close", self._pipe, linger, limit)
+
+    def refused(self, frames: Any, error: BaseException) -> None:
+        """libzmq refused a message for good; the hub."""
+        self.not_sent(error, decode(frames))
+
+    def not_sent(self, error: BaseException, message: Any) -> None:
+        """Report a message that will not be sent; the hub's thread."""
+        if self._on_error is None:
+            logger.warning("%s: a message was not sent: %s", self, error)
+            return
+        try:
+            self._on_error(error, message)
+        except Exception:
+            logger.exception("%s: on_error has failed", self)
+
+    def ended(self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None) -> None:
+        """The socket is closed; the hub. See `_api.Owner`."""
+        if self._error is not None:
+            return
+        self._error = self._end_error(error)
+        self._pipe.open = False
+        self._unsent = held + sum(frames is not None for frames, _ in unsent)
+        for frames, reply in unsent:
+            if reply is not None:
+                reply.complete(error=self._error())
+            elif self._on_error is not None:
+                self.not_sent(self._error(), decode(frames))
+        if self._unsent:
+            logger.warning(
+                "%s: %d messages were not sent (libzmq had not taken %d, and may have thrown away up to %d)",
+                self, self._unsent, self._unsent - held, held,
+            )  # fmt: skip
+        self._leave()
+
+    def pump_ended(self) -> None:
+        """The owning thread will do nothing any more; the hub."""
+        self.ended(self._pipe.withdraw(), 0, self._pump.error())
+
+    def forked(self) -> None:
+        """This is the child of a fork; touch nothing but what is Python's."""
+        self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one")
+        self._pipe.forget()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._pump.leave(self)
+        self._sends.line.nudge()
+        self._receives.line.nudge()
+        for callback in self.at_end:
+            callback()
+
+    def _end_error(self, cause: BaseException | None) -> Callable[[], BaseException]:
+        """What makes the error that callers get from now on: a new one each time, as each gets a traceback."""
+        if cause is None:
+            by = f" by the shutdown of {self._pump}" if self._pump.closed else ""
+            return lambda: ClosedError(f"{self} was closed{by}")
+        if isinstance(cause, (ClosedError, BrokenError)):  # the pump's
+            return lambda: self._pump.error() or cause
+
+        def broken() -> BaseException:
+            error = BrokenError(f"{self} has ended by an error of its socket: {cause}")
+            error.__cause__ = cause
+            return error
+
+        return broken
+
+    def _put_error(self) -> BaseException | None:
+        error = self._get_error()
+        if error is None and self._closing:
+            error = ClosedError(f"{self} was closed")
+        return error
+
+    def _get_error(self) -> BaseException | None:
+        return self._error() if self._error is not None else self._pump.error()
+
+    def _abandon(self) -> None:
+        """Opening failed, or nobody waits for it any more."""
+        self._error = lambda: ClosedError(f"{self} was never opened")
+        self._pipe.open = False
+        self._pump.leave(self)
+        if self._pump.error() is None:
+            self._pump.post("close", self._pipe, 0.0, 0.0)
+
+    def _call(self, name: str, *args: Any) -> Any:
+        error = self._put_error()
+        if error is not None:
+            raise error
+        try:
+            return self._pump.post("call", self._pipe, name, *args).wait()
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.ENOTSOCK, zmq.ETERM):  # closed meanwhile
+                raise (self._put_error() or error) from None
+            raise
+
+    def _breathe(self) -> None:
+        link = self._link
+        link.operations += 1
+        if link.operations >= _BREATH:
+            link.breathe()
+
+    def _cannot(self, verb: str) -> TypeError:
+        way = {"send": "get from it, do not put", "receive": "put to it, do not get"}[verb]
+        return TypeError(f"{self}: a {self._kind.name} socket cannot {verb}: {way}")
+
+    def _subscription(self, option: int) -> int:
+        if self._kind.name != "SUB":
+            raise TypeError(f"{self}: only a SUB socket has subscriptions to set")
+        return int(option)
+
+
+def _endpoint(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str like 'tcp://127.0.0.1:5555', not {type(value).__name__}")
+    return value
+
+
+def _endpoints(name: str, value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    try:
+        values = tuple(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an endpoint or an iterable of them, not {type(value).__name__}") from None
+    return tuple(_endpoint(name, v) for v in values)
+
+
+def _option(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"an option is one of zmq's constants, like zmq.SNDHWM, not {value!r:.60}")
+    return int(value)
+
+
+def _options(value: Any) -> tuple[tuple[int, Any], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise TypeError(f"options must be a mapping like {{zmq.SNDHWM: 10}}, not {type(value).__name__}")
+    return tuple((_option(option), v.encode() if isinstance(v, str) else v) for option, v in value.items())
+
+
+def _topic(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, bytes):
+        raise TypeError(f"a topic is str or bytes, not {type(value).__name__}")
+    return value
+
+
+def check_maxsize(name: str, value: int | None) -> int | None:
+    """A positive int or None; 0 is refused, because in other libraries it means no limit, or no room."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int or None, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, not {value}; None means no limit")
+    return value

@@ -1,0 +1,122 @@
+"""Who waits for one condition of a pipe (room, a message): first come, first served. Hub side; any thread.
+
+Only the head of the line may take its turn, in its own greenlet or thread, so a killed or timed out waiter has taken
+nothing. Whoever leaves sees to it that the next head is told. The pipe's bell is always the head's: the owning thread
+wakes a foreign thread directly, even if the hub is not running.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from gevent import monkey
+from gevent.hub import Waiter
+
+from .._engine._mailbox import Bell, Mailbox
+from .link import Link, TimedOut, wait_for_mail, wait_within
+
+# A real one, whatever was patched; reentrant, because a signal handler or a finalizer may put, too.
+_RLock = monkey.get_original("_thread", "RLock")
+
+
+class _GreenletWaiter:
+    """A greenlet of the hub."""
+
+    def __init__(self, bell: Bell) -> None:
+        self.bell = bell
+        self._waiter = Waiter()
+
+    def wake(self) -> None:
+        """Run the greenlet, now; the hub only."""
+        self._waiter.switch(None)
+
+    def wait(self, deadline: float) -> None:
+        wait_within(None if deadline == math.inf else max(0.0, deadline - time.monotonic()), self._waiter.get)
+        self._waiter.clear()
+
+
+class _ThreadWaiter:
+    """A foreign thread: it blocks, all of it, on a mailbox of its own."""
+
+    def __init__(self) -> None:
+        self._mailbox: Mailbox[Callable[[], Any]] = Mailbox()
+        self.bell = Bell(self._mailbox, lambda: None)
+
+    def wake(self) -> None:
+        self.bell.ring()
+
+    def wait(self, deadline: float) -> None:
+        if not wait_for_mail(self._mailbox, deadline):
+            raise TimedOut
+
+
+class Line:
+    """The line of one queue; *ready* says whether the head could go on, *listen* takes the bell to ring (or None)."""
+
+    def __init__(self, link: Link, ready: Callable[[], bool], listen: Callable[[Bell | None], None]) -> None:
+        self._link = link
+        self._ready = ready
+        self._listen = listen
+        self._bell = Bell(link.mailbox, self.dispatch)  # every greenlet's
+        self._lock = _RLock()  # over _waiters and _listen together, so that the bell is the head's
+        self._waiters: deque[_GreenletWaiter | _ThreadWaiter] = deque()
+        self._dispatching = False  # the hub's thread alone
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def wait_turn(self, attempt: Callable[[], bool], timeout: float | None) -> None:
+        """Wait until *attempt*, made at the head of the line, succeeds; TimedOut after *timeout* seconds."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        waiter = _GreenletWaiter(self._bell) if self._link.here() else _ThreadWaiter()
+        with self._lock:
+            self._waiters.append(waiter)
+            self._listen(self._waiters[0].bell)
+        try:
+            # The attempt comes after the bell is set: what happens in between rings.
+            while not (self._waiters[0] is waiter and attempt()):
+                waiter.wait(deadline)
+        finally:
+            with self._lock:
+                self._waiters.remove(waiter)
+                self._listen(self._waiters[0].bell if self._waiters else None)
+            self.nudge()
+
+    def nudge(self) -> None:
+        """Have the head look, if it could go on; any thread."""
+        if not self._waiters or not self._ready():
+            return
+        try:
+            head = self._waiters[0]
+        except IndexError:  # it left, and saw to the next
+            return
+        if isinstance(head, _GreenletWaiter) and self._link.here():
+            if not self._dispatching:
+                self._dispatching = True
+                self._link.hub.loop.run_callback(self.dispatch)
+        else:
+            head.bell.ring()
+
+    def dispatch(self) -> None:
+        """Give turns, no more than there are waiters now; the hub, in a callback of its loop."""
+        self._dispatching = True  # those who leave need not call for us
+        try:
+            for _ in range(len(self._waiters)):
+                if not self._waiters or not self._ready():
+                    return
+                head = self._waiters[0]
+                head.wake()
+                if isinstance(head, _ThreadWaiter):
+                    return  # it goes on by itself, and nudges the next
+        finally:
+            self._dispatching = False
+            self._again()
+
+    def _again(self) -> None:
+        """After a bounded pass: the next one, if those who came meanwhile could go on."""
+        if self._waiters and isinstance(self._waiters[0], _GreenletWaiter):
+            self.nudge()

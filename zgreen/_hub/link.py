@@ -1,0 +1,120 @@
+"""The hub's end of the crossing: its mailbox, the watcher that listens, and who is on which thread.
+
+Owns the io watcher and the mailbox into which the owning thread writes; hub side; imports gevent and the leaves.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent import monkey
+
+from .._engine._mailbox import Mailbox, Reply
+
+_get_ident = monkey.get_original("_thread", "get_ident")
+_poll = monkey.get_original("select", "poll")
+
+
+class Link:
+    """One hub, as the owning thread and foreign threads see it."""
+
+    def __init__(self, hub: gevent.hub.Hub) -> None:
+        self.hub = hub
+        self.mailbox: Mailbox[Callable[[], Any]] = Mailbox()
+        self.replies: set[Reply] = set()  # the hub's thread alone: those that have not come yet
+        self.operations = 0  # puts and gets since the last breath; any thread, a lost count does no harm
+        self.stopped = False
+        self._watcher: Any = None
+
+    def here(self) -> bool:
+        """Whether the caller is on the hub's thread."""
+        return bool(_get_ident() == self.hub.thread_ident)
+
+    def may_wait(self) -> bool:
+        """Whether the caller may wait: not the hub itself (a callback of the loop)."""
+        return gevent.getcurrent() is not self.hub
+
+    def breathe(self) -> None:
+        """Let the other greenlets run. Before an operation, never after: a kill or Timeout comes here, and what was
+        put or got by then would be lost or done twice."""
+        self.operations = 0
+        if self.here() and self.may_wait():
+            gevent.sleep(0)
+
+    def start(self) -> None:
+        """Listen; on the hub's thread. The watcher keeps the loop alive, so a waiting get() never is a LoopExit."""
+        self._watcher = self.hub.loop.io(self.mailbox.signaler.fileno(), 1)
+        self._watcher.start(self._on_ring)
+        self.mailbox.asleep = True
+
+    def stop(self) -> None:
+        """Stop listening, for good; on the hub's thread."""
+        self.stopped = True
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+
+    def reply(self, then: Callable[[Reply], Any]) -> Reply:
+        """A reply on which *then* is called by the hub; on the hub's thread."""
+
+        def arrived(reply: Reply) -> None:
+            self.replies.discard(reply)
+            then(reply)
+
+        reply = Reply(self.mailbox, arrived)
+        self.replies.add(reply)
+        return reply
+
+    def take_mail(self) -> None:
+        """Call what was sent, in a pass bounded by what is there now; the hub."""
+        for _ in range(len(self.mailbox)):
+            item = self.mailbox.take()
+            assert item is not None  # nobody else takes
+            try:
+                item()
+            except BaseException as error:  # one receiver's fault is not the next one's
+                self.hub.handle_error(item, type(error), error, error.__traceback__)
+        if self._watcher is not None and not self.mailbox.sleeping():
+            self.hub.loop.run_callback(self.take_mail)
+
+    def _on_ring(self) -> None:
+        self.mailbox.signaler.drain()
+        self.take_mail()
+
+
+class TimedOut(Exception):
+    """The time to wait is over; callers make Full, Empty or False of it."""
+
+
+def wait_within(timeout: float | None, wait: Callable[[], Any]) -> Any:
+    """Call *wait* in a greenlet; TimedOut after *timeout* seconds. The caller's own gevent.Timeout passes through."""
+    if timeout is None:
+        return wait()
+    timer = gevent.Timeout.start_new(timeout)
+    try:
+        return wait()
+    except gevent.Timeout as expired:
+        if expired is not timer:
+            raise
+        raise TimedOut from None
+    finally:
+        timer.close()  # cancel() would leak the timer
+
+
+def wait_for_mail(mailbox: Mailbox[Callable[[], Any]], deadline: float) -> bool:
+    """Block this thread until its *mailbox* has something and take it; False at *deadline* (monotonic seconds)."""
+    poller = _poll()
+    poller.register(mailbox.signaler.fileno(), 1)  # POLLIN
+    while mailbox.sleeping():
+        left = None if deadline == math.inf else math.ceil(max(0.0, deadline - time.monotonic()) * 1000)
+        if not poller.poll(left) and not len(mailbox):
+            return False
+        mailbox.signaler.drain()
+    while (item := mailbox.take()) is not None:
+        item()
+    return True

@@ -1,0 +1,384 @@
+"""Pump: the owning thread and what drives it; its life and death. Hub side.
+
+Owns the ThreadPool worker, the context and the link. Of its channels it knows what `Member` says.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+import gevent
+import zmq
+from gevent import monkey
+from gevent.event import Event
+from gevent.threadpool import ThreadPool
+
+from .._engine import choose
+from .._errors import BrokenError, ClosedError, ForkedError
+from . import process
+from .call import Call
+from .link import Link, TimedOut
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+logger = logging.getLogger("zgreen")
+
+LINGER = 5.0  # seconds; the default, and the most at process exit
+_GRACE = 2.0  # seconds that shutdown() gives libzmq and the thread beyond the linger
+_START_LIMIT = 30.0  # seconds; a thread that has not started by then never will
+_MAX_SOCKETS = 65535  # of our own contexts: libzmq's default of 1023 would be the first limit to be hit
+
+_numbers = itertools.count(1)
+
+
+def _select_original(name: str) -> Any:
+    try:
+        return monkey.get_original("select", name)
+    except AttributeError:
+        return None  # not on this platform
+
+
+class PumpStatistics(NamedTuple):
+    """A snapshot of a pump. *unsent* counts messages of channels closed so far that were not sent."""
+
+    channels: int
+    sent: int
+    received: int
+    pending: int
+    waiting: int
+    refused: int
+    dropped: int
+    unsent: int
+
+
+class Member(Protocol):
+    """What a pump needs to know of its channels; the hub's thread calls these, but `begin_close`."""
+
+    def statistics(self) -> Any: ...
+    def close_within(self, linger: float | None, limit: float) -> int: ...
+    def begin_close(self, linger: float | None, limit: float) -> Call: ...
+    def pump_ended(self) -> None: ...
+    def forked(self) -> None: ...
+
+
+class Pump:
+    """One OS thread that owns ZeroMQ sockets, and the gevent hub that they serve.
+
+    :param name: for messages and logs; unique names help, nothing else depends on it.
+    :param context: the ``zmq.Context`` to make sockets from. It stays yours: the pump never terminates it, so at exit
+        it is up to you to wait (``context.term()``) for what libzmq still holds. Default: one of the pump's own.
+    :param io_threads: of the pump's own context.
+    :param engine: ``"python"``; default: the environment's ``ZGREEN_ENGINE``, else the fastest that is built.
+
+    A pump belongs to the hub of the thread that makes it. ``with Pump() as pump:`` starts it and shuts it down. A
+    running pump keeps the hub's loop alive, as a running server does: ``gevent.wait()`` without arguments does not end.
+    """
+
+    # zgreen.register_socket, set by the module that defines it: it stands above this one
+    _register_socket: ClassVar[Callable[..., Channel]]
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        context: zmq.Context[Any] | None = None,
+        io_threads: int = 1,
+        engine: str | None = None,
+    ) -> None:
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a str or None, not {type(name).__name__}")
+        if context is not None and not isinstance(context, zmq.Context):
+            raise TypeError(f"context must be a zmq.Context or None, not {type(context).__name__}")
+        if context is not None and context.closed:
+            raise ValueError("context is terminated: make a new one")
+        if not isinstance(io_threads, int) or isinstance(io_threads, bool) or io_threads < 1:
+            raise ValueError(f"io_threads must be a positive int, not {io_threads!r}")
+        engine_class = choose(engine)
+        self._name = name if name is not None else f"pump-{next(_numbers)}"
+        self._link = Link(gevent.get_hub())
+        self._context: zmq.Context[Any] = zmq.Context(io_threads) if context is None else context
+        if context is None:
+            self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
+        self._engine = engine_class(
+            self._context, self._link.mailbox, self._on_end, _select_original("epoll"), context is None
+        )
+        # the hub's thread alone, but _error, which any thread may read
+        self._members: dict[Member, None] = {}  # in the order they came
+        self._pool: ThreadPool | None = None
+        self._started = Event()
+        self._ended = Event()
+        self._error: Callable[[], BaseException] | None = None  # makes what callers get from now on
+        self._closing = False
+        self._job: gevent.Greenlet[..., None] | None = None  # shutdown's
+        self._unsent = 0
+        self._past = [0, 0, 0, 0]  # sent, received, refused, dropped of channels that are closed
+        process.watch(self)
+
+    # ------------------------------------------------------------------ what a user sees
+
+    @property
+    def name(self) -> str:
+        """The pump's name."""
+        return self._name
+
+    @property
+    def engine(self) -> str:
+        """Which engine runs in the owning thread: ``"python"``."""
+        return self._engine.name
+
+    @property
+    def context(self) -> zmq.Context[Any]:
+        """The ``zmq.Context`` of the pump's sockets: inproc endpoints are found within one context only."""
+        return self._context
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more channels: shut down, ended by itself, or of the parent process."""
+        return self._closing or self._error is not None
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The open channels, oldest first."""
+        return tuple(self._members)  # type: ignore[arg-type]
+
+    def statistics(self) -> PumpStatistics:
+        """Counts since the start, of all channels together."""
+        sent, received, refused, dropped = self._past
+        pending = waiting = 0
+        members = tuple(self._members)
+        for member in members:
+            s = member.statistics()
+            sent += s.sent
+            received += s.received
+            refused += s.refused
+            dropped += s.dropped
+            pending += s.pending
+            waiting += s.waiting
+        return PumpStatistics(len(members), sent, received, pending, waiting, refused, dropped, self._unsent)
+
+    def start(self) -> Pump:
+        """Start the owning thread, if it does not run; return when it is ready. Channels do this by themselves."""
+        self.check()
+        if not self._started.is_set():
+            if not self._link.here():
+                raise RuntimeError(f"{self}: call start() on the thread that made it, before other threads use it")
+            if self._pool is None:
+                self._spawn()
+            if not self._started.wait(_START_LIMIT):
+                raise BrokenError(f"{self}: the owning thread did not start within {_START_LIMIT:g} s")
+            self.check()
+        return self
+
+    def register_socket(self, in_: Any = None, out: Any = None, **options: Any) -> Channel:
+        """:func:`zgreen.register_socket` with this pump."""
+        return type(self)._register_socket(in_, out, pump=self, **options)
+
+    def shutdown(self, linger: float | None = None, timeout: float | None = None) -> int:
+        """Close all channels, end the owning thread, terminate the pump's own context.
+
+        :param linger: seconds in which messages that were put may still go out; default 5, or what ``zmq.LINGER`` of
+            a socket says; 0: at once.
+        :param timeout: seconds that the whole call may take; default: the linger and 2 more. What is not done by then
+            is given up, with an error in the ``zgreen`` log (a socket that you made of the pump's context and did not
+            close, for example, keeps the context).
+        :return: how many messages were not sent, since the pump was made, as far as libzmq lets one know: those that
+            it had not taken, and up to the high-water mark of those it had taken when its linger ran out.
+
+        A second call does nothing and returns the same.
+        """
+        check_seconds("linger", linger)
+        check_seconds("timeout", timeout)
+        if timeout is None:
+            timeout = (LINGER if linger is None else linger) + _GRACE
+        deadline = time.monotonic() + timeout
+        if self._link.here():
+            job = self._shutdown_job(linger, deadline)
+            if job is not None and self._link.may_wait():
+                job.join()
+        elif self.error() is None:
+            self._shut_down_from_outside(linger, deadline)
+        return self._unsent
+
+    def __enter__(self) -> Pump:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        return f"<zgreen.Pump {self._name!r}>"
+
+    # ------------------------------------------------------------------ for channels
+
+    @property
+    def link(self) -> Link:
+        return self._link
+
+    def make_pipe(self, owner: Any, *plan: Any) -> Any:
+        return self._engine.make_pipe(owner, *plan)
+
+    def error(self) -> BaseException | None:
+        """What a caller gets now, or None; any thread."""
+        if self._error is not None:
+            return self._error()
+        if self._engine.ended:  # the hub does not know yet
+            return self._end_error()
+        return None
+
+    def check(self) -> None:
+        """Raise what keeps this pump from taking anything new."""
+        error = self.error()
+        if error is not None:
+            raise error
+        if self._closing:
+            raise ClosedError(f"{self} was shut down")
+
+    def post(self, command: str, *args: Any) -> Call:
+        """Send a command to the owning thread; any thread."""
+        error = self.error()
+        if error is not None:
+            raise error
+        call = Call(self._link)
+        self._engine.post(call.reply, command, *args)
+        return call
+
+    def join(self, member: Member) -> None:
+        self._members[member] = None
+
+    def leave(self, member: Member) -> None:
+        """A channel is closed; its counts stay."""
+        if self._members.pop(member, member) is None:
+            s = member.statistics()
+            self._past = [a + b for a, b in zip(self._past, (s.sent, s.received, s.refused, s.dropped), strict=True)]
+            self._unsent += s.unsent
+
+    # ------------------------------------------------------------------ life and death
+
+    def _spawn(self) -> None:
+        self._link.start()
+        self._pool = ThreadPool(1, hub=self._link.hub)
+        reply = self._link.reply(lambda _: self._started.set())
+        self._engine.post(reply, "ping")
+        self._pool.spawn(self._engine.run).rawlink(self._on_gone)
+
+    def _end_error(self) -> BaseException:
+        failure = self._engine.failure
+        if failure is None:
+            return ClosedError(f"{self} was shut down")
+        error = BrokenError(f"{self} has ended by an error in its owning thread: {failure!r}")
+        error.__cause__ = failure
+        return error
+
+    def _on_end(self) -> None:
+        """The owning thread's loop is over; the hub."""
+        if self._error is not None:
+            return
+        self._error = self._end_error
+        if self._engine.failure is not None:
+            logger.error("%s has ended by an error", self, exc_info=self._engine.failure)
+        for member in tuple(self._members):
+            member.pump_ended()
+
+    def _on_gone(self, _result: Any) -> None:
+        """The owning thread's run is over, or is given up; the hub, because waiters are woken here."""
+        if self._link.stopped:
+            return
+        self._link.take_mail()
+        self._on_end()  # if it could not even say so
+        self._link.take_mail()
+        self._link.stop()
+        self._started.set()
+        gevent.spawn(self._end_pool)
+
+    def _end_pool(self) -> None:
+        if self._pool is not None and self._engine.ended:
+            self._pool.kill()  # returns when the thread is gone
+        self._ended.set()
+
+    def _shutdown_job(self, linger: float | None, deadline: float) -> gevent.Greenlet[..., None] | None:
+        """A greenlet of its own: what happens to the caller of shutdown() does not leave it half done."""
+        if self._job is None and self._error is None:
+            self._closing = True
+            self._job = gevent.spawn(self._shut_down, linger, deadline)
+        return self._job
+
+    def _shut_down(self, linger: float | None, deadline: float) -> None:
+        closing = [gevent.spawn(member.close_within, linger, LINGER) for member in tuple(self._members)]
+        gevent.joinall(closing, timeout=max(0.0, deadline - time.monotonic()))
+        gevent.killall(closing, block=False)
+        if self._error is None:  # it may have ended by itself meanwhile
+            self._engine.post(self._link.reply(lambda _: None), "stop")
+            if self._pool is None:  # never started: this is all that its thread would have done
+                self._engine.run()
+                self._link.hub.loop.run_callback(self._on_gone, None)
+        if not self._ended.wait(max(0.0, deadline - time.monotonic())):
+            logger.error("%s: its thread did not end in time; is a socket of its context still open?", self)
+            self._link.hub.loop.run_callback(self._on_gone, None)
+            self._ended.wait()
+
+    def _shut_down_from_outside(self, linger: float | None, deadline: float) -> None:
+        """Without the hub, which may not be running any more; a foreign thread."""
+        self._closing = True
+        try:
+            calls = [member.begin_close(linger, LINGER) for member in tuple(self._members)]
+            for call in calls:
+                call.wait(max(0.0, deadline - time.monotonic()))
+            self.post("stop").wait(max(0.0, deadline - time.monotonic()))
+        except TimedOut:
+            logger.error("%s: its thread did not end in time; is a socket of its context still open?", self)
+        except (ClosedError, BrokenError, zmq.ZMQError):
+            pass  # it has ended meanwhile
+
+    def shutdown_at_exit(self, deadline: float) -> gevent.Greenlet[..., None] | None:
+        """For `process`: a greenlet to wait for, or None if there is nothing more to do."""
+        if self._pool is None or self._error is not None:
+            return None
+        if self._link.here():
+            return self._shutdown_job(None, deadline + _GRACE)
+        self._shut_down_from_outside(None, deadline + _GRACE)
+        return None
+
+    def after_fork(self) -> None:
+        """In the child: nothing of it works here; touch no libzmq object."""
+        self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one, or use get_pump()")
+        self._started.set()
+        self._ended.set()
+        self._link.stop()
+        for member in tuple(self._members):
+            member.forked()
+        self._link.hub.loop.run_callback(self._fail_replies)
+
+    def _fail_replies(self) -> None:
+        for reply in tuple(self._link.replies):
+            reply.error = self.error()
+            reply()
+
+
+_implicit: weakref.WeakKeyDictionary[Any, Pump] = weakref.WeakKeyDictionary()
+
+
+def get_pump() -> Pump:
+    """The implicit pump of this process and this thread's hub: made and started on first use, and made anew when the
+    last one was shut down, has ended by an error, or belongs to the parent process."""
+    hub = gevent.get_hub()
+    pump = _implicit.get(hub)
+    if pump is None or pump.error() is not None or pump.closed:
+        pump = _implicit[hub] = Pump()
+    return pump.start()
+
+
+def check_seconds(name: str, value: float | None) -> None:
+    """A TypeError or ValueError for what is no finite, non-negative number of seconds; None passes."""
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be 0 or more, and finite: seconds, not {value!r}; None means the default")

@@ -1,0 +1,105 @@
+"""SendQueue and RecvQueue: gevent.queue's contract over a pipe. Hub side; any thread.
+
+Each knows the Pipe's interface, a Link and nothing else of the project. They do not know why they were shut: whoever
+shuts them gives a callable that makes the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gevent.queue import Empty, Full
+
+from .._engine._api import Pipe
+from .._engine._mailbox import Bell, Reply
+from .line import Line
+from .link import Link, TimedOut
+
+
+class _Queue:
+    """What both have: a pipe, a line, and an end."""
+
+    def __init__(self, link: Link, pipe: Pipe, check: Callable[[], BaseException | None]) -> None:
+        self._link = link
+        self._pipe = pipe
+        self._check = check  # the error that a caller gets now, or None
+        self.line = Line(link, self._ready, self._listen)
+
+    def _ready(self) -> bool:
+        raise NotImplementedError
+
+    def _listen(self, bell: Bell | None) -> None:
+        raise NotImplementedError
+
+    def _must_not_wait(self, block: bool, timeout: float | None) -> bool:
+        if not block or timeout == 0:
+            return True
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number of seconds")
+        return self._link.here() and not self._link.may_wait()
+
+    def _check_error(self) -> None:
+        error = self._check()
+        if error is not None:
+            raise error
+
+
+class SendQueue(_Queue):
+    """What greenlets put, on its way to libzmq."""
+
+    def put(self, frames: Any, reply: Reply | None, block: bool, timeout: float | None) -> None:
+        """Append a message; wait for room if there is none. An exception means: not put."""
+        if self._pipe.try_push(frames, reply, len(self.line)):
+            return
+        self._check_error()
+        if self._must_not_wait(block, timeout):
+            raise Full
+
+        def attempt() -> bool:
+            self._check_error()
+            return self._pipe.try_push(frames, reply, 0)
+
+        try:
+            self.line.wait_turn(attempt, timeout)
+        except TimedOut:
+            raise Full from None
+
+    def _ready(self) -> bool:
+        return self._pipe.has_room() or self._check() is not None
+
+    def _listen(self, bell: Bell | None) -> None:
+        self._pipe.room_bell = bell
+
+
+class RecvQueue(_Queue):
+    """What libzmq gave, until somebody gets it."""
+
+    def get(self, block: bool, timeout: float | None) -> Any:
+        """The oldest message; wait for one if there is none. An exception means: not got."""
+        message = self._pipe.try_pop(len(self.line))
+        if message is not None:
+            return message
+        if not self._pipe.waiting():
+            self._check_error()
+        if self._must_not_wait(block, timeout):
+            raise Empty
+
+        def attempt() -> bool:
+            nonlocal message
+            message = self._pipe.try_pop(0)
+            if message is None:
+                self._check_error()
+            return message is not None
+
+        try:
+            self.line.wait_turn(attempt, timeout)
+        except TimedOut:
+            raise Empty from None
+        return message
+
+    def _ready(self) -> bool:
+        return self._pipe.waiting() > 0 or self._check() is not None
+
+    def _listen(self, bell: Bell | None) -> None:
+        self._pipe.message_bell = bell

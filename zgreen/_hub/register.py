@@ -1,0 +1,210 @@
+"""register_socket, and the greenlets that feed from and to the queues that the user brings. Hub side."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import queue as _stdlib_queue
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import zmq
+from gevent import monkey
+from gevent.queue import Empty, ShutDown
+
+from .._errors import BrokenError, ClosedError
+from .._sockets import kind_of
+from .channel import Channel
+from .pump import Pump
+
+logger = logging.getLogger("zgreen")
+
+_StdlibSimpleQueue = monkey.get_original("queue", "SimpleQueue")
+
+
+def register_socket(
+    in_: Any = None,
+    out: Any = None,
+    *,
+    socket: zmq.Socket[Any] | None = None,
+    socket_type: int | str | None = None,
+    configurator: Callable[[zmq.Socket[bytes]], Any] | None = None,
+    pump: Pump | None = None,
+) -> Channel:
+    """Tie a ZeroMQ socket to queues: what you put to *in_* is sent, what is received you get from *out*.
+
+    The names are the library's view, as in zmq-async. Either *socket_type* with *configurator*, or *socket*:
+
+    :param in_: where you put; any object with gevent.queue's ``get``. Its ``shutdown()``, or ``StopIteration`` put to a
+        queue that has none, closes the socket after what was put has gone out.
+    :param out: where you get; any object with gevent.queue's ``put``. It is shut down (or given ``StopIteration``) when
+        its last message is there. While it is full nothing is read from the socket, and nothing else waits.
+    :param socket: an existing socket, perhaps bound or connected already. It is the pump's from now on: do not touch it.
+    :param socket_type: ``zmq.REP``, ``"rep"`` or ``"REP"``.
+    :param configurator: called with the new ``zmq.Socket`` in the owning thread, to bind, connect and set options; it
+        must not wait, log, touch anything of gevent's, or keep the socket.
+    :param pump: a :class:`Pump`; default: :func:`get_pump`.
+    :return: the :class:`Channel` between, for commands, ``on_error`` and statistics. Its close() shuts *in_* first.
+    :raises TypeError, ValueError: the arguments do not fit together; nothing has been made or taken then.
+
+    What *in_* gives that is no message goes to the channel's ``on_error``, else to the ``zgreen`` log.
+    """
+    if in_ is None and out is None:
+        raise ValueError("give in_, out, or both: a socket without either cannot be used")
+    if in_ is not None and in_ is out:
+        raise ValueError("in_ and out are the same queue: what is received would be sent again")
+    _check_queue("in_", in_, "get")
+    _check_queue("out", out, "put")
+    if socket is not None:
+        if socket_type is not None or configurator is not None:
+            raise ValueError("give either socket, or socket_type and configurator, not both")
+        _check_socket(socket)
+        kind = kind_of(socket.get(zmq.TYPE))
+    else:
+        if socket_type is None or configurator is None:
+            raise ValueError("give socket, or both socket_type and configurator")
+        if not callable(configurator):
+            raise TypeError(f"configurator must be callable, not {type(configurator).__name__}")
+        kind = kind_of(socket_type)
+    if in_ is not None and not kind.sends:
+        raise ValueError(f"a {kind.name} socket cannot send: give out only, not in_")
+    if out is not None and not kind.receives:
+        raise ValueError(f"a {kind.name} socket cannot receive: give in_ only, not out")
+    if kind.name in ("REQ", "REP") and (in_ is None or out is None):
+        raise ValueError(f"a {kind.name} socket sends and receives in turns: give both in_ and out")
+    channel = Channel.__new__(Channel)
+    if socket is not None:
+        _taken.add(socket)
+    channel._open(kind, (socket, kind.number, (), configurator, (), ()), 1000, 1000, "block", False, pump)
+    if out is not None:
+        gevent.spawn(_feed_out, channel, out)
+    if in_ is not None:
+        _Feeder(channel, in_)
+    return channel
+
+
+Pump._register_socket = staticmethod(register_socket)  # it stands above Pump, which cannot import it
+
+
+class _Feeder:
+    """Moves what is put to *in_* into the channel, in a greenlet of its own."""
+
+    def __init__(self, channel: Channel, in_: Any) -> None:
+        self._channel = channel
+        self._in = in_
+        self._shutdown: Callable[[], Any] | None = getattr(in_, "shutdown", None)
+        self._ending = False  # take what is there, do not wait for more
+        self._waiting = False  # in in_.get()
+        self._greenlet = gevent.spawn(self._run)
+        channel.before_close.append(self._drain)
+        channel.at_end.append(self._stop)
+
+    def _run(self) -> None:
+        while True:
+            self._waiting = True
+            try:
+                item = self._in.get(block=not self._ending)
+            except ShutDown:
+                if self._ending:
+                    break
+                self._ending = True  # gevent throws this into a waiting get() even if items came at the same moment
+                continue
+            except Empty:
+                break
+            except Exception as error:
+                logger.error("%s: in_ has failed, so it is closed", self._channel, exc_info=error)
+                break
+            finally:
+                self._waiting = False
+            if item is StopIteration or isinstance(item, StopIteration) or not self._put(item):
+                break
+        gevent.spawn(self._channel.close)
+
+    def _put(self, item: Any) -> bool:
+        """False when the channel takes no more."""
+        try:
+            self._channel.put(item)
+        except (ClosedError, BrokenError) as error:
+            self._channel.not_sent(error, item)
+            return False
+        except Exception as error:  # no message; the next one may be
+            self._channel.not_sent(error, item)
+        return True
+
+    def _drain(self, limit: float) -> None:
+        """The channel is about to be closed: have what was put to in_ sent, in *limit* seconds."""
+        if self._greenlet.dead:
+            return
+        self._ending = True
+        if self._shutdown is not None:
+            self._shutdown()  # wakes a waiting get()
+        elif self._waiting:
+            self._greenlet.kill()
+            self._greenlet = gevent.spawn(self._run)
+        self._greenlet.join(limit)
+        if not self._greenlet.dead:
+            logger.warning("%s: not all that was put to its in_ could be sent", self._channel)
+
+    def _stop(self) -> None:
+        """The channel has ended: nobody shall wait for room in in_."""
+        if self._shutdown is not None:
+            self._shutdown()
+        elif self._waiting:
+            self._greenlet.kill(block=False)
+
+
+def _feed_out(channel: Channel, out: Any) -> None:
+    """Move what the channel receives to *out*, then end *out*."""
+    try:
+        for message in channel:
+            try:
+                out.put(message)
+            except ShutDown:
+                logger.warning("%s: out was shut down, so a message is lost and no more are read", channel)
+                if not channel.before_close:  # nothing is sent either
+                    channel.close()
+                return
+            except Exception:
+                logger.exception("%s: out has refused a message, which is lost", channel)
+    except (ClosedError, BrokenError) as error:
+        logger.debug("%s: %s", channel, error)  # the pump has reported it
+    end = getattr(out, "shutdown", None) or getattr(out, "close", None)
+    if end is not None:
+        end()
+    else:
+        out.put(StopIteration)
+
+
+def _check_queue(name: str, queue: Any, method: str) -> None:
+    if queue is None:
+        return
+    if not callable(getattr(queue, method, None)):
+        raise TypeError(f"{name} must have gevent.queue's {method}(), but {type(queue).__name__} has none")
+    blocks = isinstance(queue, _stdlib_queue.Queue) and not monkey.is_module_patched("threading")
+    if blocks or isinstance(queue, _StdlibSimpleQueue):
+        raise TypeError(f"{name} is a {type(queue).__name__} of the standard library, whose waits would block all "
+                        "greenlets: use one of gevent.queue")  # fmt: skip
+    if inspect.iscoroutinefunction(getattr(queue, method)):
+        raise TypeError(f"{name} is of asyncio: use a queue of gevent.queue")
+
+
+_taken: weakref.WeakSet[zmq.Socket[Any]] = weakref.WeakSet()
+
+
+def _check_socket(socket: Any) -> None:
+    if not isinstance(socket, zmq.Socket):
+        raise TypeError(f"socket must be a zmq.Socket, not {type(socket).__name__}")
+    for module, name in (("zmq.green", "Socket"), ("zmq._future", "_AsyncSocket")):
+        foreign = getattr(sys.modules.get(module), name, None)
+        if foreign is not None and isinstance(socket, foreign):
+            raise TypeError(
+                f"socket is a {type(socket).__module__}.{type(socket).__name__}, which waits in an event loop of its "
+                "own: make it with a plain zmq.Context, or give socket_type and configurator"
+            )
+    if socket.closed:
+        raise ValueError("socket is closed")
+    if socket in _taken:
+        raise ValueError("socket is registered already: it belongs to a pump")

@@ -1,0 +1,45 @@
+"""What a message may be, and how it becomes frames (a leaf: no gevent, no zmq).
+
+Inside zgreen a message travels as ``bytes`` (one frame) or as a ``tuple`` of ``bytes`` (several): immutable, so nobody
+can change it after ``put`` has returned.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Frames: TypeAlias = bytes | tuple[bytes, ...]
+
+_EXPECTED = "str, a bytes-like object, or a non-empty list or tuple of those"
+
+
+def encode(message: Any) -> Frames:
+    """Return *message* as frames; a TypeError names the type, and the frame, that cannot be sent."""
+    if type(message) is bytes:  # by far the most frequent: first
+        return message
+    if isinstance(message, (list, tuple)):
+        if not message:
+            raise TypeError(f"an empty {type(message).__name__} is no message: it has no frame; send {_EXPECTED}")
+        frames = tuple([f if type(f) is bytes else _frame(f, i) for i, f in enumerate(message)])
+        return frames if len(frames) > 1 else frames[0]
+    return _frame(message, None)
+
+
+def decode(frames: Frames, multipart: bool = False) -> bytes | list[bytes]:
+    """Return what a user gets for *frames*: ``bytes``, or a list if there are several (or *multipart* is true)."""
+    if type(frames) is tuple:
+        return list(frames)
+    assert type(frames) is bytes
+    return [frames] if multipart else frames
+
+
+def _frame(value: Any, index: int | None) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    try:
+        # memoryview() first: bytes(5) would be five zero bytes, bytes([1, 2]) two bytes of somebody's list
+        view = memoryview(value)
+    except TypeError:
+        where = "a message" if index is None else f"frame {index} of a message"
+        raise TypeError(f"{where} cannot be {type(value).__name__}: {value!r:.60}; send {_EXPECTED}") from None
+    return view.tobytes()

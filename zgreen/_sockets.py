@@ -1,0 +1,58 @@
+"""The kinds of ZeroMQ sockets: their names, and which way messages go through each (a leaf: zmq's constants only)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import zmq
+
+
+class Kind(NamedTuple):
+    """A ZeroMQ socket type; *number* is ZeroMQ's constant."""
+
+    name: str
+    number: int
+    sends: bool
+    receives: bool
+
+
+_KINDS = [
+    Kind(name, int(getattr(zmq, name)), sends, receives)
+    for name, sends, receives in [
+        ("PAIR", True, True),
+        ("PUB", True, False),
+        ("SUB", False, True),
+        ("REQ", True, True),
+        ("REP", True, True),
+        ("DEALER", True, True),
+        ("ROUTER", True, True),
+        ("XPUB", True, True),
+        ("XSUB", True, True),
+        ("PULL", False, True),
+        ("PUSH", True, False),
+        ("STREAM", True, True),
+    ]
+]
+_BY_NAME = {kind.name: kind for kind in _KINDS} | {"XREQ": _KINDS[5], "XREP": _KINDS[6]}
+_BY_NUMBER = {kind.number: kind for kind in _KINDS}
+
+
+def kind_of(socket_type: Any) -> Kind:
+    """Return the kind for ``zmq.REP``, ``"rep"`` or ``"REP"``; anything else is a ValueError or TypeError."""
+    if isinstance(socket_type, str):
+        kind = _BY_NAME.get(socket_type.upper())
+    elif isinstance(socket_type, int) and not isinstance(socket_type, bool):
+        kind = _BY_NUMBER.get(int(socket_type))
+    else:
+        raise TypeError(f"socket_type must be a zmq constant or its name, not {type(socket_type).__name__}")
+    if kind is None:
+        raise ValueError(f"unknown socket type {socket_type!r}; there are {', '.join(_BY_NAME)}")
+    return kind
+
+
+def option_name(option: int) -> str:
+    """Return ZeroMQ's name of a socket option for an error message (``SNDHWM``), or its number."""
+    try:
+        return zmq.SocketOption(option).name
+    except ValueError:
+        return str(option)
