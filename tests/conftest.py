@@ -24,6 +24,10 @@ from support import LIMIT
 import zgreen
 from zgreen._hub import process
 
+# pytest-timeout raises in whatever greenlet runs when the time is over; this brings it to the main greenlet, so that
+# the test fails.
+gevent.hub.Hub.SYSTEM_ERROR += (pytest.fail.Exception,)
+
 
 @pytest.fixture(autouse=True)
 def hub_errors():

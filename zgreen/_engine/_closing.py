@@ -30,7 +30,7 @@ class Farewell:
         self.unsent = unsent
         socket = pipe.socket
         # libzmq does not say how many it held; no more than this per connection
-        limit = socket.get(zmq.SNDHWM) if pipe.sent else 0
+        limit = int(socket.get(zmq.SNDHWM)) if pipe.sent else 0
         self.held = min(pipe.sent, limit or pipe.sent)
         self._pair: zmq.Socket[bytes] | None = None
         self.fd = -1
@@ -39,7 +39,7 @@ class Farewell:
             socket.monitor(endpoint, zmq.EVENT_MONITOR_STOPPED)
             self._pair = zmq.Socket(socket.context, zmq.PAIR)
             self._pair.connect(endpoint)
-            self.fd = self._pair.get(zmq.FD)
+            self.fd = int(self._pair.get(zmq.FD))
         except zmq.ZMQError:  # no descriptor or no place for one more socket, or the context is going: do not wait
             self.drop()
         milliseconds = math.ceil(linger * 1000)

@@ -158,7 +158,7 @@ class Pipe:
         self.socket = socket
         self.send_frame = zmq.backend.Socket.send.__get__(socket)
         self.recv_frame = zmq.backend.Socket.recv.__get__(socket)
-        self.fd = socket.get(zmq.FD)
+        self.fd = int(socket.get(zmq.FD))
 
     def credit(self) -> int:
         """How many messages may be received: the room in `incoming`; no limit where the user chose to drop."""

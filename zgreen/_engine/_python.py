@@ -87,7 +87,7 @@ class PythonEngine:
         try:
             while self.step(None):
                 pass
-        except BaseException as error:  # a bug of ours, or no memory: those who wait are told why
+        except BaseException as error:  # noqa: BLE001 (our bug, or no memory: those who wait are told why)
             self.failure = error
         self._end()
 
@@ -148,7 +148,7 @@ class PythonEngine:
     def _run_command(self, command: str, args: tuple[Any, ...], reply: Reply) -> None:
         try:
             getattr(self, "_do_" + command)(reply, *args)
-        except BaseException as error:  # a configurator may raise anything; it is for the greenlet that asked
+        except BaseException as error:  # noqa: BLE001 (a configurator may raise anything: for who asked)
             reply.complete(error=error)
 
     def _do_ping(self, reply: Reply) -> None:
@@ -189,7 +189,7 @@ class PythonEngine:
         if pipe.fd < 0:  # libzmq is at it
             return
         if linger is None:
-            milliseconds = pipe.socket.get(zmq.LINGER)
+            milliseconds = int(pipe.socket.get(zmq.LINGER))
             linger = min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
         deadline = time.monotonic() + linger
         pipe.deadline = min(pipe.deadline, deadline) if pipe.closing else deadline
@@ -215,10 +215,10 @@ class PythonEngine:
             if pipe.closing and not pipe.outgoing:
                 self._finish(pipe, max(0.0, pipe.deadline - time.monotonic()))
                 return
-            events = pipe.socket.get(zmq.EVENTS)
+            events = int(pipe.socket.get(zmq.EVENTS))
             if events & _POLLIN and pipe.credit() > 0:
                 self._receive_some(pipe)
-                events = pipe.socket.get(zmq.EVENTS)
+                events = int(pipe.socket.get(zmq.EVENTS))
         except zmq.ZMQError as error:
             self._finish(pipe, 0.0, error)
             return

@@ -27,7 +27,7 @@ class Call:
             self.reply = link.reply(self._arrived)
         else:
             self._mailbox = Mailbox()
-            self.reply = Reply(self._mailbox, lambda reply: None)
+            self.reply = Reply(self._mailbox, lambda _: None)
 
     def wait(self, timeout: float | None = None) -> Any:
         """The value, or the error raised; TimedOut after *timeout* seconds."""

@@ -91,7 +91,8 @@ class Channel:
         kind = kind_of(socket_type)
         if configurator is not None and not callable(configurator):
             raise TypeError(f"configurator must be callable, not {type(configurator).__name__}")
-        plan = (None, kind.number, _options(options), configurator, _endpoints("bind", bind), _endpoints("connect", connect))
+        ends = (_endpoints("bind", bind), _endpoints("connect", connect))
+        plan = (None, kind.number, _options(options), configurator, *ends)
         self._open(kind, plan, check_maxsize("send_maxsize", send_maxsize), check_maxsize("recv_maxsize", recv_maxsize),
                    overflow, multipart, pump)  # fmt: skip
 
@@ -459,9 +460,9 @@ class Channel:
             self._pump.post("close", self._pipe, 0.0, 0.0)
 
     def _call(self, name: str, *args: Any) -> Any:
-        error = self._put_error()
-        if error is not None:
-            raise error
+        ended = self._put_error()
+        if ended is not None:
+            raise ended
         try:
             return self._pump.post("call", self._pipe, name, *args).wait()
         except zmq.ZMQError as error:

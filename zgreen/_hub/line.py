@@ -28,7 +28,7 @@ class _GreenletWaiter:
 
     def __init__(self, bell: Bell) -> None:
         self.bell = bell
-        self._waiter = Waiter()
+        self._waiter: Waiter[None] = Waiter()
 
     def wake(self) -> None:
         """Run the greenlet, now; the hub only."""

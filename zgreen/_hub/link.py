@@ -77,7 +77,7 @@ class Link:
             assert item is not None  # nobody else takes
             try:
                 item()
-            except BaseException as error:  # one receiver's fault is not the next one's
+            except BaseException as error:  # noqa: BLE001 (one receiver's fault is not the next one's)
                 self.hub.handle_error(item, type(error), error, error.__traceback__)
         if self._watcher is not None and not self.mailbox.sleeping():
             self.hub.loop.run_callback(self.take_mail)

@@ -42,7 +42,7 @@ def register_socket(
         queue that has none, closes the socket after what was put has gone out.
     :param out: where you get; any object with gevent.queue's ``put``. It is shut down (or given ``StopIteration``) when
         its last message is there. While it is full nothing is read from the socket, and nothing else waits.
-    :param socket: an existing socket, perhaps bound or connected already. It is the pump's from now on: do not touch it.
+    :param socket: an existing socket, perhaps bound or connected already. It is the pump's from now on: do not use it.
     :param socket_type: ``zmq.REP``, ``"rep"`` or ``"REP"``.
     :param configurator: called with the new ``zmq.Socket`` in the owning thread, to bind, connect and set options; it
         must not wait, log, touch anything of gevent's, or keep the socket.
@@ -114,7 +114,7 @@ class _Feeder:
                 continue
             except Empty:
                 break
-            except Exception as error:
+            except Exception as error:  # a queue of the user's may raise anything
                 logger.error("%s: in_ has failed, so it is closed", self._channel, exc_info=error)
                 break
             finally:
@@ -130,7 +130,7 @@ class _Feeder:
         except (ClosedError, BrokenError) as error:
             self._channel.not_sent(error, item)
             return False
-        except Exception as error:  # no message; the next one may be
+        except Exception as error:  # noqa: BLE001 (no message; the next one may be)
             self._channel.not_sent(error, item)
         return True
 
