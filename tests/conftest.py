@@ -36,7 +36,9 @@ def hub_errors():
     errors = []
 
     def handle_error(context, type, value, tb):  # noqa: A002
-        if not issubclass(type, hub.NOT_ERROR):
+        if issubclass(type, hub.SYSTEM_ERROR):
+            hub.handle_system_error(type, value, tb)
+        elif not issubclass(type, hub.NOT_ERROR):
             errors.append((context, value))
 
     hub.handle_error = handle_error

@@ -1,4 +1,4 @@
-"""The Python engine: the reference. All of it runs in the owning thread, but `make_pipe` and `post`.
+"""The Python engine: the reference. All of it runs in the owning thread, but `make_pipe`.
 
 It needs the GIL for every message, so under a hub that computes without pause it falls behind (up to CPython's switch
 interval, 5 ms, per message).
@@ -21,14 +21,13 @@ import zmq
 
 from ._api import Owner
 from ._closing import Farewell
+from ._commands import Commands
 from ._mailbox import Mailbox, Reply
 from ._pipe import Pipe
 from ._poller import EpollPoller, Poller, ZmqPoller
-from ._setup import CALLS, last_endpoint, set_up
 
 _TURN = 100  # messages each way per socket and turn
 _RETRY = 0.05  # seconds; see _stall
-_DEFAULT_LINGER = 5.0  # seconds
 _DONTWAIT = int(zmq.DONTWAIT)
 _SNDMORE = int(zmq.SNDMORE)
 _POLLIN = int(zmq.POLLIN)
@@ -39,7 +38,7 @@ _NOT_NOW = (errno.EAGAIN, errno.EINTR)
 _SOCKET_GONE = (zmq.ETERM, zmq.ENOTSOCK)
 
 
-class PythonEngine:
+class PythonEngine(Commands):
     """See `_api.Engine`."""
 
     name = "python"
@@ -52,20 +51,12 @@ class PythonEngine:
         epoll: Callable[[], Any] | None = None,
         owns_context: bool = True,
     ) -> None:
-        self._context = context
-        self._owns_context = owns_context
-        self._hub = hub
-        self._on_end = on_end
-        self.mailbox: Mailbox[Any] = Mailbox()  # commands, and pipes that have something new
-        self.ended = False  # the owning thread writes, any reads
-        self.failure: BaseException | None = None  # likewise, before `ended`
-        # the owning thread alone from here on
+        super().__init__(context, hub, on_end, owns_context)
+        # the owning thread alone
         self._poller: Poller = EpollPoller(epoll) if epoll else ZmqPoller()
-        self._by_fd: dict[int, Pipe | Farewell] = {}
         self._ready: deque[Pipe] = deque()  # round-robin
         self._closing: set[Pipe] = set()  # these have a deadline
         self._stalled: dict[Pipe, float] = {}  # and when to try again
-        self._stop: Reply | None = None
         self._poller.register(self.mailbox.signaler.fileno())
 
     # ------------------------------------------------------------------ hub side
@@ -75,21 +66,7 @@ class PythonEngine:
     ) -> Pipe:
         return Pipe(self.mailbox, owner, kind, out_maxsize, in_maxsize, overflow, multipart)
 
-    def post(self, reply: Reply, command: str, *args: Any) -> None:
-        self.mailbox.send((command, args, reply))
-        if self.ended:
-            # it may have looked for the last time before our item came: then we answer, as it would have
-            self._refuse_mail()
-
     # ------------------------------------------------------------------ the loop
-
-    def run(self) -> None:
-        try:
-            while self.step(None):
-                pass
-        except BaseException as error:  # noqa: BLE001 (our bug, or no memory: those who wait are told why)
-            self.failure = error
-        self._end()
 
     def step(self, timeout: float | None) -> bool:
         """One pass: take mail, serve what is ready, else sleep up to *timeout* seconds; False when it is over."""
@@ -102,6 +79,23 @@ class PythonEngine:
             return False
         self._poll(timeout)
         return True
+
+    def _listen(self, target: Pipe | Farewell) -> None:
+        self._poller.register(target.fd)
+
+    def _ignore(self, target: Pipe | Farewell) -> None:
+        self._poller.unregister(target.fd)
+        if type(target) is Pipe:
+            target.closing = True
+            self._closing.discard(target)
+            self._stalled.pop(target, None)
+
+    def _send_rest(self, pipe: Pipe, linger: float) -> None:
+        deadline = time.monotonic() + linger
+        pipe.deadline = min(pipe.deadline, deadline) if pipe.closing else deadline
+        pipe.closing = True
+        self._closing.add(pipe)
+        self._touch(pipe)
 
     def _take_mail(self) -> None:
         for _ in range(len(self.mailbox)):  # bounded: what comes meanwhile waits for the next pass
@@ -142,66 +136,6 @@ class PythonEngine:
         due = [pipe.deadline for pipe in self._closing] + list(self._stalled.values())
         wait = max(0.0, min(due) - now) if due else None
         return min(t for t in (timeout, wait, 60.0) if t is not None)
-
-    # ------------------------------------------------------------------ commands
-
-    def _run_command(self, command: str, args: tuple[Any, ...], reply: Reply) -> None:
-        try:
-            getattr(self, "_do_" + command)(reply, *args)
-        except BaseException as error:  # noqa: BLE001 (a configurator may raise anything: for who asked)
-            reply.complete(error=error)
-
-    def _do_ping(self, reply: Reply) -> None:
-        reply.complete()
-
-    def _do_open(self, reply: Reply, pipe: Pipe, *plan: Any) -> None:
-        if self._stop is not None or pipe.finished:
-            raise zmq.ZMQError(zmq.ETERM)
-        socket = set_up(self._context, *plan)
-        try:
-            endpoint = last_endpoint(socket)
-            pipe.attach(socket)
-            self._poller.register(pipe.fd)
-        except BaseException:
-            pipe.fd = -1
-            socket.close(linger=0)
-            raise
-        self._by_fd[pipe.fd] = pipe
-        self._touch(pipe)
-        reply.complete(endpoint)
-
-    def _do_call(self, reply: Reply, pipe: Pipe, name: str, *args: Any) -> None:
-        if pipe.fd < 0:
-            raise zmq.ZMQError(zmq.ENOTSOCK)
-        self._touch(pipe)  # any call may eat the edge
-        reply.complete(CALLS[name](pipe.socket, *args))
-
-    def _do_close(self, reply: Reply, pipe: Pipe, linger: float | None, limit: float) -> None:
-        """Send what is pending for up to *linger* seconds, then close; the reply is how many were not sent.
-
-        None: as long as ZMQ_LINGER says, else 5 s, but no longer than *limit*.
-        """
-        if pipe.fd < 0 and not pipe.replies:  # never opened, or over
-            pipe.finished = True
-            reply.complete(0)
-            return
-        pipe.replies.append(reply)
-        if pipe.fd < 0:  # libzmq is at it
-            return
-        if linger is None:
-            milliseconds = int(pipe.socket.get(zmq.LINGER))
-            linger = min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
-        deadline = time.monotonic() + linger
-        pipe.deadline = min(pipe.deadline, deadline) if pipe.closing else deadline
-        pipe.closing = True
-        self._closing.add(pipe)
-        self._touch(pipe)
-
-    def _do_stop(self, reply: Reply) -> None:
-        """End the loop; what is still open is closed without linger."""
-        self._stop = reply
-        for pipe in self._pipes():
-            self._finish(pipe, 0.0)
 
     # ------------------------------------------------------------------ serving a socket
 
@@ -307,88 +241,7 @@ class PythonEngine:
         if pipe.received != before and pipe.message_bell is not None:
             pipe.message_bell.ring()
 
-    # ------------------------------------------------------------------ ends
-
-    def _pipes(self) -> list[Pipe]:
-        return [target for target in self._by_fd.values() if type(target) is Pipe]
-
-    def _finish(self, pipe: Pipe, linger: float, error: BaseException | None = None) -> None:
-        """Close the socket: libzmq has *linger* seconds to send what it holds."""
-        self._closing.discard(pipe)
-        self._stalled.pop(pipe, None)
-        self._poller.unregister(pipe.fd)
-        del self._by_fd[pipe.fd]
-        pipe.fd = -1
-        pipe.closing = True
-        unsent = pipe.withdraw()
-        if error is not None:
-            pipe.socket.close(linger=0)
-            self._tell_end(pipe, unsent, 0, error)
-            return
-        farewell = Farewell(pipe, unsent, linger)
-        if farewell.fd < 0:
-            self._tell_end(pipe, unsent, 0, None)
-            return
-        self._by_fd[farewell.fd] = farewell
-        self._poller.register(farewell.fd)
-        self._look_at_farewell(farewell)
-
-    def _look_at_farewell(self, farewell: Farewell) -> None:
-        if farewell.is_over():
-            self._poller.unregister(farewell.fd)
-            del self._by_fd[farewell.fd]
-            farewell.drop()
-            self._tell_end(farewell.pipe, farewell.unsent, farewell.held, None)
-
-    def _tell_end(self, pipe: Pipe, unsent: list[Any], held: int, error: BaseException | None) -> None:
-        """The owner first, then whoever waits for it: their mailboxes keep that order."""
-        self._hub.send(partial(pipe.owner.ended, unsent, held, error))
-        count = held + sum(frames is not None for frames, _ in unsent)
-        for reply in pipe.replies:
-            reply.complete(count)
-        pipe.replies = []
-        _ring_both(pipe)
-
-    def _end(self) -> None:
-        """The loop is over, as asked or by an error. In the latter case everybody is told first."""
-        if self.failure is None and self._owns_context:
-            self._context.term()
-        self.ended = True
-        for pipe in self._pipes():
-            _ring_both(pipe)  # foreign threads look at `ended` themselves
-        self._hub.send(self._on_end)
-        self._refuse_mail()
-        if self._stop is not None:
-            self._stop.complete()
-        if self.failure is not None:
-            self._abandon()
-
-    def _abandon(self) -> None:
-        """Close all that is open, whatever state it is in."""
-        for target in list(self._by_fd.values()):
-            if type(target) is Pipe:
-                target.socket.close(linger=0)
-                for reply in target.replies:
-                    reply.complete(error=self.failure)
-            else:
-                cast(Farewell, target).drop()
-        if self._owns_context:
-            self._context.term()
-
-    def _refuse_mail(self) -> None:
-        """Answer what came too late; any thread."""
-        while (item := self.mailbox.take()) is not None:
-            if type(item) is not Pipe:
-                item[2].complete(error=self.failure or zmq.ZMQError(zmq.ETERM))
-
-
 _AGAIN = zmq.Again()  # a mark, never raised
-
-
-def _ring_both(pipe: Pipe) -> None:
-    for bell in (pipe.room_bell, pipe.message_bell):
-        if bell is not None:
-            bell.ring()
 
 
 def _send_parts(pipe: Pipe, frames: tuple[bytes, ...]) -> None:

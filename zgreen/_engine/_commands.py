@@ -1,0 +1,214 @@
+"""What both engines do the same way: commands, and the ends of sockets and of the thread itself.
+
+The owning thread runs all of it, but `post`. An engine derives from `Commands` and adds the loop and the data path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import zmq
+
+from ._closing import Farewell
+from ._mailbox import Mailbox, Reply
+from ._setup import CALLS, last_endpoint, set_up
+
+_DEFAULT_LINGER = 5.0  # seconds
+
+
+class Commands:
+    """See `_api.Engine`."""
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        hub: Mailbox[Callable[[], Any]],
+        on_end: Callable[[], None],
+        owns_context: bool,
+    ) -> None:
+        self._context = context
+        self._owns_context = owns_context
+        self._hub = hub
+        self._on_end = on_end
+        self.mailbox: Mailbox[Any] = self._make_mailbox()  # commands, and what the engine adds to them
+        self.ended = False  # the owning thread writes, any reads
+        self.failure: BaseException | None = None  # likewise, before `ended`
+        # the owning thread alone from here on
+        self._by_fd: dict[int, Any] = {}  # what it listens to: a pipe or a Farewell
+        self._stop: Reply | None = None
+
+    # ------------------------------------------------------------------ what an engine adds
+
+    def _make_mailbox(self) -> Mailbox[Any]:
+        return Mailbox()
+
+    def step(self, timeout: float | None) -> bool:
+        """One pass of the loop, which may sleep up to *timeout* seconds (None: no limit); False when it is over."""
+        raise NotImplementedError
+
+    def _listen(self, target: Any) -> None:
+        """Have the loop look at *target*, a pipe or a Farewell, when its descriptor is readable."""
+        raise NotImplementedError
+
+    def _ignore(self, target: Any) -> None:
+        """Undo `_listen`; a pipe is not served any more."""
+        raise NotImplementedError
+
+    def _touch(self, pipe: Any) -> None:
+        """Have the loop serve *pipe*."""
+        raise NotImplementedError
+
+    def _send_rest(self, pipe: Any, linger: float) -> None:
+        """Have the loop call `_finish` when all is sent, or after *linger* seconds (the shortest that was asked)."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ hub side
+
+    def post(self, reply: Reply, command: str, *args: Any) -> None:
+        self.mailbox.send((command, args, reply))
+        if self.ended:
+            # it may have looked for the last time before our item came: then we answer, as it would have
+            self._refuse_mail()
+
+    def run(self) -> None:
+        try:
+            while self.step(None):
+                pass
+        except BaseException as error:  # noqa: BLE001 (our bug, or no memory: those who wait are told why)
+            self.failure = error
+        self._end()
+
+    # ------------------------------------------------------------------ commands
+
+    def _run_command(self, command: str, args: tuple[Any, ...], reply: Reply) -> None:
+        try:
+            getattr(self, "_do_" + command)(reply, *args)
+        except BaseException as error:  # noqa: BLE001 (a configurator may raise anything: for who asked)
+            reply.complete(error=error)
+
+    def _do_ping(self, reply: Reply) -> None:
+        reply.complete()
+
+    def _do_open(self, reply: Reply, pipe: Any, *plan: Any) -> None:
+        if self._stop is not None or pipe.finished:
+            raise zmq.ZMQError(zmq.ETERM)
+        socket = set_up(self._context, *plan)
+        try:
+            endpoint = last_endpoint(socket)
+            pipe.attach(socket)
+            self._listen(pipe)
+        except BaseException:
+            pipe.fd = -1
+            socket.close(linger=0)
+            raise
+        self._by_fd[pipe.fd] = pipe
+        self._touch(pipe)
+        reply.complete(endpoint)
+
+    def _do_call(self, reply: Reply, pipe: Any, name: str, *args: Any) -> None:
+        if pipe.fd < 0:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+        self._touch(pipe)  # any call may eat the edge
+        reply.complete(CALLS[name](pipe.socket, *args))
+
+    def _do_close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:
+        """Send what is pending for up to *linger* seconds, then close; the reply is how many were not sent.
+
+        None: as long as ZMQ_LINGER says, else 5 s, but no longer than *limit*.
+        """
+        if pipe.fd < 0 and not pipe.replies:  # never opened, or over
+            pipe.finished = True
+            reply.complete(0)
+            return
+        pipe.replies.append(reply)
+        if pipe.fd < 0:  # libzmq is at it
+            return
+        if linger is None:
+            milliseconds = int(pipe.socket.get(zmq.LINGER))
+            linger = min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
+        self._send_rest(pipe, linger)
+
+    def _do_stop(self, reply: Reply) -> None:
+        """End the loop; what is still open is closed without linger."""
+        self._stop = reply
+        for pipe in self._pipes():
+            self._finish(pipe, 0.0)
+
+    # ------------------------------------------------------------------ ends
+
+    def _pipes(self) -> list[Any]:
+        return [target for target in self._by_fd.values() if type(target) is not Farewell]
+
+    def _finish(self, pipe: Any, linger: float, error: BaseException | None = None) -> None:
+        """Close the socket: libzmq has *linger* seconds to send what it holds."""
+        self._ignore(pipe)
+        del self._by_fd[pipe.fd]
+        pipe.fd = -1
+        unsent = pipe.withdraw()
+        if error is not None:
+            pipe.socket.close(linger=0)
+            self._tell_end(pipe, unsent, 0, error)
+            return
+        farewell = Farewell(pipe, unsent, linger)
+        if farewell.fd < 0:
+            self._tell_end(pipe, unsent, 0, None)
+            return
+        self._by_fd[farewell.fd] = farewell
+        self._listen(farewell)
+        self._look_at_farewell(farewell)
+
+    def _look_at_farewell(self, farewell: Farewell) -> None:
+        if farewell.is_over():
+            self._ignore(farewell)
+            del self._by_fd[farewell.fd]
+            farewell.drop()
+            self._tell_end(farewell.pipe, farewell.unsent, farewell.held, None)
+
+    def _tell_end(self, pipe: Any, unsent: list[Any], held: int, error: BaseException | None) -> None:
+        """The owner first, then whoever waits for it: their mailboxes keep that order."""
+        self._hub.send(partial(pipe.owner.ended, unsent, held, error))
+        count = held + sum(frames is not None for frames, _ in unsent)
+        for reply in pipe.replies:
+            reply.complete(count)
+        pipe.replies = []
+        _ring_both(pipe)
+
+    def _end(self) -> None:
+        """The loop is over, as asked or by an error. In the latter case everybody is told first."""
+        if self.failure is None and self._owns_context:
+            self._context.term()
+        self.ended = True
+        for pipe in self._pipes():
+            _ring_both(pipe)  # foreign threads look at `ended` themselves
+        self._hub.send(self._on_end)
+        self._refuse_mail()
+        if self._stop is not None:
+            self._stop.complete()
+        if self.failure is not None:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Close all that is open, whatever state it is in."""
+        for target in list(self._by_fd.values()):
+            if type(target) is Farewell:
+                target.drop()
+                continue
+            target.socket.close(linger=0)
+            for reply in target.replies:
+                reply.complete(error=self.failure)
+        if self._owns_context:
+            self._context.term()
+
+    def _refuse_mail(self) -> None:
+        """Answer what came too late; any thread."""
+        while (item := self.mailbox.take()) is not None:
+            if type(item) is tuple:
+                item[2].complete(error=self.failure or zmq.ZMQError(zmq.ETERM))
+
+
+def _ring_both(pipe: Any) -> None:
+    for bell in (pipe.room_bell, pipe.message_bell):
+        if bell is not None:
+            bell.ring()
