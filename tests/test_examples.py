@@ -1,0 +1,132 @@
+"""Each file of examples/ is run as a user runs it, in real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from programs import Program, run
+from support import LIMIT, ROOT
+
+CLIENTS, MESSAGES = range(5), range(3)  # of fan_in.py
+WORDS = Counter(f"hey {client} {count}" for client in CLIENTS for count in MESSAGES)
+
+
+def example(name: str) -> str:
+    return str(ROOT / "examples" / name)
+
+
+def test_every_example_is_tested() -> None:
+    """Whoever adds an example adds a test here."""
+    names = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert names == {"ping_pong.py", "fan_in.py", "pub_sub.py", "wsgi_push.py"}
+
+
+def test_ping_pong() -> None:
+    assert run(example("ping_pong.py")) == ["ping", "pong"] * 3
+
+
+def test_the_quick_start_of_the_readme_is_the_example() -> None:
+    """The README shows the example's own lines, and shows all of its main()."""
+    code = Path(example("ping_pong.py")).read_text()
+    readme = (ROOT / "README.md").read_text()
+    quick_start = readme.split("```python\n", 1)[1].split("```", 1)[0]
+    assert quick_start.strip() == code[code.index("import gevent") :].strip()
+
+
+def test_the_channel_of_the_readme() -> None:
+    code = (ROOT / "README.md").read_text().split("```python\n")[2].split("```", 1)[0]
+    assert run("-c", code) == ["b'a message'", "[b'header', b'body']"]
+
+
+def check_fan_in(lines: list[str]) -> None:
+    """All messages, each once, each client's in order, and nobody waited for the server to bind."""
+    bound = lines.index("server has bound")
+    assert sorted(lines[:bound]) == [f"client {client} has connected and put" for client in CLIENTS]
+    heard = lines[bound + 1 :]
+    assert Counter(heard) == WORDS
+    for client in CLIENTS:
+        own = [line for line in heard if line.startswith(f"hey {client} ")]
+        assert own == [f"hey {client} {count}" for count in MESSAGES]
+
+
+def test_fan_in_within_one_process() -> None:
+    check_fan_in(run(example("fan_in.py")))
+
+
+def test_fan_in_from_other_processes_over_tcp() -> None:
+    with reserved_port() as port:
+        check_fan_in(run(example("fan_in.py"), f"tcp://127.0.0.1:{port}"))
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="ipc endpoints are Unix sockets")
+def test_fan_in_from_other_processes_over_ipc(tmp_path: Path) -> None:
+    check_fan_in(run(example("fan_in.py"), f"ipc://{os.path.relpath(tmp_path / 'fan-in')}"))
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """Give a port that stays free until the program binds it.
+
+    A socket that is bound but does not listen keeps the system from giving the port to somebody else, and
+    SO_REUSEADDR on both lets ZeroMQ, which sets it, bind and listen all the same.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
+
+
+def test_pub_sub() -> None:
+    lines = run(example("pub_sub.py"))
+    for topic in ("news", "weather"):
+        got = [line for line in lines if line.startswith(f"subscriber to {topic}: ")]
+        assert got == [f"subscriber to {topic}: {topic} number {number}" for number in range(3)]
+    assert not [line for line in lines if "gossip" in line]
+
+
+def post(port: int, path: str, body: str) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=LIMIT)
+    try:
+        connection.request("POST", path, body)
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    finally:
+        connection.close()
+
+
+def port_of(program: Program) -> int:
+    return int(program.line_with("serving on").rpartition(":")[2])
+
+
+def test_wsgi_push_ends_after_the_requests_given() -> None:
+    requests = range(20)
+    with Program(example("wsgi_push.py"), "--requests", str(len(requests))) as program:
+        port = port_of(program)
+        with ThreadPoolExecutor(5) as threads:
+            status = threads.map(lambda number: post(port, f"/path/{number}", f"body {number}"), requests)
+            assert list(status) == [202] * len(requests)
+        assert program.end() == 0, program.output
+        got = [line for line in program.lines if line.startswith("worker got")]
+        assert sorted(got) == sorted(f"worker got /path/{number} body {number}" for number in requests)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_wsgi_push_serves_until_interrupted() -> None:
+    with Program(example("wsgi_push.py")) as program:
+        port = port_of(program)
+        assert post(port, "/a", "b") == 202
+        program.line_with("worker got /a b")
+        program.signal(signal.SIGINT)
+        assert program.end() == 0, program.output
+        assert "stopping" in program.lines
+        assert "Traceback" not in program.output
