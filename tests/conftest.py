@@ -65,5 +65,6 @@ def nothing_left(hub_errors):
 @pytest.fixture
 def pump():
     """A started pump, shut down after the test."""
-    with zgreen.Pump("test") as pump:
-        yield pump
+    pump = zgreen.Pump("test").start()
+    yield pump
+    pump.shutdown(linger=0)  # what a test wants to have sent it has flushed or received

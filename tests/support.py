@@ -1,6 +1,8 @@
-"""What several tests use. Nothing here sleeps and hopes: everything waits for a condition, for LIMIT seconds at most."""
+"""What several tests use. Nothing here sleeps and hopes: all of it waits for a condition, for LIMIT seconds at most."""
 
 import contextlib
+import itertools
+import json
 import os
 import signal
 import subprocess
@@ -10,8 +12,13 @@ import time
 from pathlib import Path
 
 import gevent
+import gevent.socket
 import zmq
+from gevent.monkey import get_original
+from gevent.queue import Empty, ShutDown
 from gevent.threadpool import ThreadPool
+
+import zgreen
 
 # The one number that scales every wait of the suite: raise it on a slow machine.
 LIMIT = float(os.environ.get("ZGREEN_TEST_LIMIT", "30"))
@@ -70,10 +77,21 @@ def endpoint_of(socket):
     return socket.last_endpoint.rstrip(b"\0").decode()
 
 
-def script(code, *args, **options):
-    """Start a Python process that runs *code* (dedented); under the patched suite it is patched first, too."""
+def script(code, *args, path=None, env_warnings=None, **options):
+    """Start a Python process that runs *code* (dedented); under the patched suite it is patched first, too.
+
+    *path*: write the program there and run the file, for what imports the main module again. *env_warnings*: what the
+    process, and its children, do with warnings.
+    """
     prelude = "from gevent import monkey; monkey.patch_all()\n" if PATCHED else ""
-    command = [sys.executable, "-u", "-c", prelude + textwrap.dedent(code), *map(str, args)]
+    program = prelude + textwrap.dedent(code)
+    start = ["-c", program]
+    if path is not None:
+        path.write_text(program)
+        start = [str(path)]
+    if env_warnings is not None:
+        options["env"] = {**os.environ, **options.get("env", {}), "PYTHONWARNINGS": env_warnings}
+    command = [sys.executable, "-u", *start, *map(str, args)]
     options.setdefault("stdout", subprocess.PIPE)
     options.setdefault("stderr", subprocess.PIPE)
     options.setdefault("text", True)
@@ -96,6 +114,26 @@ def run(code, *args, **options):
     return finish(script(code, *args, **options))
 
 
+def wait_until_asleep(pid):
+    """Wait until the main thread of a process sleeps: it has not run between two looks.
+
+    A signal that comes right before gevent's loop goes to sleep is seen when it wakes up for something else, which is
+    gevent's affair; tests of what a signal does in a sleeping process wait for that.
+    """
+
+    def look():
+        status = Path(f"/proc/{pid}/status").read_text()
+        state = status.split("State:\t", 1)[1][0]
+        return state == "S" and status.split("voluntary_ctxt_switches:\t", 1)[1].split()[0]
+
+    def asleep():
+        before = look()
+        gevent.sleep(0.02)
+        return before and before == look()
+
+    wait_for(asleep, f"process {pid} to sleep")
+
+
 def cpu_seconds():
     """CPU time of all threads of this process."""
     return time.process_time()
@@ -109,3 +147,211 @@ def resident_bytes():
 def open_descriptors():
     """How many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def outcome(function, *args, **options):
+    """What *function* returns, or the exception that it raises: gevent reports one that leaves a greenlet or thread."""
+    try:
+        return function(*args, **options)
+    except Exception as error:  # noqa: BLE001 (the test looks at it)
+        return error
+
+
+class Gate:
+    """An event between real OS threads, patched or not; waiting for it blocks the whole thread, its hub included."""
+
+    def __init__(self):
+        self._lock = get_original("_thread", "allocate_lock")()
+        self._lock.acquire()
+
+    def open(self):
+        self._lock.release()
+
+    def wait(self):
+        assert self._lock.acquire(timeout=LIMIT), f"waited {LIMIT:g} s at a gate"
+        self._lock.release()
+
+
+def block_hub_until(condition, what="the condition"):
+    """Keep the hub's thread busy, without ever letting its hub run, until *condition* returns something true."""
+    deadline = time.monotonic() + LIMIT
+    real_sleep = get_original("time", "sleep")
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {LIMIT:g} s, the hub blocked, for {what}"
+        real_sleep(0.001)
+    return value
+
+
+_PEER = """
+import json, socket, sys, zmq
+
+control = socket.socket(fileno=int(sys.argv[1]))
+control.setblocking(True)
+control = control.makefile("rw")
+plan = json.loads(sys.argv[2])
+context = zmq.Context()
+s = context.socket(plan["kind"])
+s.linger = -1
+s.rcvtimeo = s.sndtimeo = plan["limit"]
+for option, value in plan["options"]:
+    s.set(option, value.encode() if isinstance(value, str) else value)
+for how in ("bind", "connect"):
+    if plan[how]:
+        getattr(s, how)(plan[how])
+next_in = next_out = 0
+
+
+def answer(value):
+    print(json.dumps(value), file=control, flush=True)
+
+
+def read(number, skip=None):
+    "Read messages that must be the integers in order (but for *skip*); how many there were so far."
+    global next_in
+    end = next_in + number
+    while next_in < end:
+        frames = s.recv_multipart()
+        if skip is not None and frames == [skip.encode()]:
+            continue
+        found = int(frames[-1].split()[0])
+        assert found == next_in, f"{found} came instead of {next_in}"
+        next_in += 1
+    return next_in
+
+
+def take():
+    "One message as text, or None if there is none now."
+    try:
+        return [frame.decode() for frame in s.recv_multipart(zmq.DONTWAIT)]
+    except zmq.Again:
+        return None
+
+
+def send(number, size):
+    "Send the next integers, each padded to *size*."
+    global next_out
+    for next_out in range(next_out, next_out + number):
+        s.send(b"%d " % next_out + bytes(size))
+    next_out += 1
+    return next_out
+
+
+def fill(number, size):
+    "Like send(), but stop when the socket takes no more for half a second."
+    global next_out
+    end = next_out + number
+    while next_out < end and s.poll(500, zmq.POLLOUT):
+        s.send(b"%d " % next_out + bytes(size), zmq.DONTWAIT)
+        next_out += 1
+    return next_out
+
+
+def recv():
+    return [frame.decode() for frame in s.recv_multipart()]
+
+
+def reply(*frames):
+    s.send_multipart([frame.encode() for frame in frames])
+
+
+def echo(number):
+    "Return so many messages to where they came from."
+    for _ in range(number):
+        s.send_multipart(s.recv_multipart())
+
+
+def close():
+    s.close(linger=0)
+    context.term()
+
+
+answer(s.last_endpoint.rstrip(b"\\0").decode())
+for line in control:
+    name, *args = json.loads(line)
+    answer(globals()[name](*args))
+"""
+
+
+class Peer:
+    """Another process with one plain ZeroMQ socket, which does what the test says and nothing else.
+
+    ``start`` lets it work and the greenlets here run; ``finish`` gives its answer; ``ask`` is both. As a context
+    manager; the process ends with it.
+    """
+
+    def __init__(self, kind, bind=None, connect=None, options=()):
+        mine, theirs = gevent.socket.socketpair()
+        plan = {"kind": int(kind), "bind": bind, "connect": connect, "limit": int(LIMIT * 1000)}
+        plan["options"] = [(int(option), value) for option, value in dict(options).items()]
+        with theirs:
+            os.set_inheritable(theirs.fileno(), True)
+            self._process = script(
+                _PEER, theirs.fileno(), json.dumps(plan), pass_fds=[theirs.fileno()], stdout=None, stderr=None
+            )
+        self._socket = mine
+        self._file = mine.makefile("rw")
+        self.endpoint = self.finish()
+
+    def start(self, name, *args):
+        self._file.write(json.dumps([name, *args]) + "\n")
+        self._file.flush()
+
+    def finish(self):
+        with gevent.Timeout(LIMIT, AssertionError(f"the peer did not answer in {LIMIT:g} s")):
+            line = self._file.readline()
+        assert line, "the peer has ended by an error"
+        return json.loads(line)
+
+    def ask(self, name, *args):
+        self.start(name, *args)
+        return self.finish()
+
+    def kill(self):
+        """End the process now, as a crash would."""
+        self._process.kill()
+        self._process.wait(timeout=LIMIT)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.kill()
+        self._file.close()
+        self._socket.close()
+
+
+_names = itertools.count()
+
+
+def inproc():
+    """An inproc endpoint that nobody has used; found within one context only."""
+    return f"inproc://test.{next(_names)}"
+
+
+def channels(pump, bound, connected, **options):
+    """Two channels of *pump*, of the given types, tied to each other over inproc."""
+    endpoint = inproc()
+    return (
+        zgreen.Channel(bound, bind=endpoint, pump=pump, **options),
+        zgreen.Channel(connected, connect=endpoint, pump=pump, **options),
+    )
+
+
+def drained(queue):
+    """All that a queue with a nowait get holds now."""
+    items = []
+    with contextlib.suppress(Empty, ShutDown):
+        while True:
+            items.append(queue.get_nowait())
+    return items
+
+
+def break_pump(pump, error):
+    """Have the owning thread end with *error*, and wait until it is gone."""
+
+    def step(_timeout):
+        raise error
+
+    pump._engine.step = step
+    pump._engine.mailbox.send(None)  # wakes it from the step that it is in
+    wait_for(lambda: pump._pool.size == 0, "the end of the broken pump's thread")

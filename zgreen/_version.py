@@ -1,2 +1,3 @@
-# The one place that holds the version: setup.cfg has it read as text, without importing the package.
+"""The one place that holds the version: setup.cfg has it read as text, without importing the package."""
+
 __version__ = "0.1.0"

@@ -36,7 +36,6 @@ class Pipe(Protocol):
     dropped: int
 
     def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool: ...
-    def push_mark(self, reply: Reply) -> None: ...
     def try_pop(self, reserved: int) -> Any: ...
     def has_room(self) -> bool: ...
     def pending(self) -> int: ...
@@ -58,10 +57,13 @@ class Engine(Protocol):
         """A pipe for a socket that `open` will make; hub side."""
 
     def post(self, reply: Reply, command: str, *args: Any) -> None:
-        """Have the owning thread run *command* (`open`, `close`, `call`, `stop`) and complete *reply*; hub side.
+        """Have the owning thread run *command* (see `Commands`) and complete *reply*; hub side.
 
         The reply always comes, whatever becomes of the engine.
         """
+
+    def look(self) -> list[Callable[[], Any]]:
+        """What the owning thread has for the hub beside its mailbox, to be called; the hub, whenever it was rung."""
 
     def run(self) -> None:
         """Own the sockets until `stop`; the owning thread."""

@@ -7,6 +7,7 @@ destructor). So we can wait for it, and know from the time whether the linger ra
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -14,7 +15,15 @@ from typing import Any
 
 import zmq
 
-from ._pipe import Pipe
+from ._setup import last_endpoint
+
+# Seconds beyond the linger after which a socket that has not ended is left to libzmq. Over inproc there is no linger,
+# and the socket ends when its peers have read all they were given, which may be never.
+_GRACE = 1.0
+_GRACE_INPROC = 0.05
+
+# Seconds that libzmq's timer may be early: its clock counts whole milliseconds.
+_EARLY = 0.002
 
 _numbers = itertools.count()  # next() is atomic; the endpoint is unique in this process, whatever the context
 
@@ -22,47 +31,71 @@ _numbers = itertools.count()  # next() is atomic; the endpoint is unique in this
 class Farewell:
     """Waits for the real end of a socket that it closes."""
 
-    __slots__ = ("_due", "_pair", "fd", "held", "pipe", "unsent")
+    __slots__ = ("_due", "_grace", "_pair", "_sent", "fd", "limit", "pipe", "unsent")
 
-    def __init__(self, pipe: Pipe, unsent: list[tuple[Any, Any]], linger: float) -> None:
-        """Close the pipe's socket with *linger* seconds."""
+    def __init__(self, pipe: Any, unsent: list[tuple[Any, Any]], linger: float, asked: bool) -> None:
+        """Close the pipe's socket with *linger* seconds; *asked*: somebody wants to know what is lost by it."""
         self.pipe = pipe
         self.unsent = unsent
         socket = pipe.socket
-        # libzmq does not say how many it held; no more than this per connection
-        limit = int(socket.get(zmq.SNDHWM)) if pipe.sent else 0
-        self.held = min(pipe.sent, limit or pipe.sent)
+        self._sent = pipe.sent if asked else 0
+        self._grace = _GRACE
         self._pair: zmq.Socket[bytes] | None = None
         self.fd = -1
         try:
+            if last_endpoint(socket).startswith("inproc:"):
+                self._prepare_inproc(socket)
+            # libzmq does not say how many it holds; no more than this per connection
+            self._sent = min(self._sent, int(socket.get(zmq.SNDHWM)) or self._sent)
+            # Our end first, if there are descriptors for both: libzmq sends the event *blocking*, in the thread that
+            # ends all sockets of the context, so once it is asked for somebody must be there to receive it.
+            self._pair = zmq.Socket(socket.context, zmq.PAIR)
             endpoint = f"inproc://zgreen.farewell.{next(_numbers)}"
             socket.monitor(endpoint, zmq.EVENT_MONITOR_STOPPED)
-            self._pair = zmq.Socket(socket.context, zmq.PAIR)
             self._pair.connect(endpoint)
             self.fd = int(self._pair.get(zmq.FD))
-        except zmq.ZMQError:  # no descriptor or no place for one more socket, or the context is going: do not wait
+        except (zmq.ZMQError, TypeError):
+            # No descriptor or no place for one more socket, or the context is going, or (TypeError) a socket made by
+            # zmq.Socket.shadow(address), which does not know its context: do not wait.
             self.drop()
-        milliseconds = math.ceil(linger * 1000)
-        socket.close(linger=milliseconds)
-        # with no linger asked for nobody wants to know what libzmq threw away
-        self._due = time.monotonic() + milliseconds / 1000 if milliseconds else math.inf
+        self._due = self.limit = 0.0
+        self._set_due(linger)  # before: libzmq's timer starts in another thread, while this one may be waiting for a CPU
+        socket.close(linger=math.ceil(linger * 1000))
+
+    def _prepare_inproc(self, socket: zmq.Socket[bytes]) -> None:
+        """What was sent is the peers' already; give the name free now, not when they have read it."""
+        self._sent = 0
+        self._grace = _GRACE_INPROC
+        with contextlib.suppress(zmq.ZMQError):  # it was not bound
+            zmq.backend.Socket.unbind(socket, last_endpoint(socket))
+
+    def _set_due(self, linger: float) -> None:
+        self._due = time.monotonic() + linger
+        self.limit = self._due + self._grace
+
+    def shorten(self, linger: float) -> None:
+        """Wait no longer than *linger* seconds from now; libzmq may go on."""
+        if time.monotonic() + linger < self._due:
+            self._set_due(linger)
 
     def is_over(self) -> bool:
-        """Whether the socket has ended; then `held` is what it may have thrown away."""
-        if self._pair is not None:
-            try:
-                self._pair.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return False
-            except zmq.ZMQError:  # somebody terminated the context
-                pass
-        if time.monotonic() < self._due:
-            self.held = 0
+        """Whether the socket has ended, or is not waited for."""
+        if self._pair is None:
+            return True
+        try:
+            self._pair.recv_multipart(zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError:  # somebody terminated the context
+            pass
         return True
+
+    def held(self) -> int:
+        """How many messages libzmq may have thrown away: none, unless its linger ran out."""
+        return self._sent if time.monotonic() >= self._due - _EARLY else 0
 
     def drop(self) -> None:
         """Stop waiting."""
         if self._pair is not None:
             self._pair.close(linger=0)
             self._pair = None
-            self.fd = -1

@@ -5,6 +5,7 @@ The owning thread runs all of it, but `post`. An engine derives from `Commands` 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ class Commands:
         self.failure: BaseException | None = None  # likewise, before `ended`
         # the owning thread alone from here on
         self._by_fd: dict[int, Any] = {}  # what it listens to: a pipe or a Farewell
+        self._farewells: dict[Any, Farewell] = {}  # pipe -> its socket's
         self._stop: Reply | None = None
 
     # ------------------------------------------------------------------ what an engine adds
@@ -64,7 +66,15 @@ class Commands:
         """Have the loop call `_finish` when all is sent, or after *linger* seconds (the shortest that was asked)."""
         raise NotImplementedError
 
+    def _expect(self, pipe: Any) -> None:
+        """Have the loop call `_flushed` when the target of the first of `pipe.flushes`, if any, is reached."""
+        raise NotImplementedError
+
     # ------------------------------------------------------------------ hub side
+
+    def look(self) -> list[Callable[[], Any]]:
+        """What the owning thread has for the hub beside the mailbox's; the hub calls these."""
+        return []
 
     def post(self, reply: Reply, command: str, *args: Any) -> None:
         self.mailbox.send((command, args, reply))
@@ -124,11 +134,36 @@ class Commands:
             return
         pipe.replies.append(reply)
         if pipe.fd < 0:  # libzmq is at it
+            self._farewells[pipe].shorten(min(limit, _DEFAULT_LINGER) if linger is None else linger)
             return
         if linger is None:
             milliseconds = int(pipe.socket.get(zmq.LINGER))
             linger = min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
+        pipe.asked = pipe.asked or linger > 0
         self._send_rest(pipe, linger)
+
+    def _do_flush(self, reply: Reply, pipe: Any) -> None:
+        """Reply when libzmq has taken, or refused for good, all that is in the pipe now."""
+        if pipe.fd < 0:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+        pipe.flushes.append((pipe.sent + pipe.refused + pipe.pending(), reply))
+        self._flushed(pipe)
+
+    def _do_forget_flush(self, reply: Reply, pipe: Any, given_up: Reply) -> None:
+        """Nobody waits for that flush any more."""
+        for target, waiting in pipe.flushes:
+            if waiting is given_up:
+                pipe.flushes.remove((target, waiting))
+                waiting.complete()
+                break
+        reply.complete()
+
+    def _flushed(self, pipe: Any) -> None:
+        """Answer the flushes whose messages are gone; they are in the order of their targets."""
+        settled = pipe.sent + pipe.refused
+        while pipe.flushes and pipe.flushes[0][0] <= settled:
+            pipe.flushes.pop(0)[1].complete()
+        self._expect(pipe)
 
     def _do_stop(self, reply: Reply) -> None:
         """End the loop; what is still open is closed without linger."""
@@ -151,10 +186,11 @@ class Commands:
             pipe.socket.close(linger=0)
             self._tell_end(pipe, unsent, 0, error)
             return
-        farewell = Farewell(pipe, unsent, linger)
+        farewell = Farewell(pipe, unsent, linger, pipe.asked)
         if farewell.fd < 0:
             self._tell_end(pipe, unsent, 0, None)
             return
+        self._farewells[pipe] = farewell
         self._by_fd[farewell.fd] = farewell
         self._listen(farewell)
         self._look_at_farewell(farewell)
@@ -163,25 +199,51 @@ class Commands:
         if farewell.is_over():
             self._ignore(farewell)
             del self._by_fd[farewell.fd]
+            self._let_go(farewell)
             farewell.drop()
-            self._tell_end(farewell.pipe, farewell.unsent, farewell.held, None)
+
+    def _all_closed(self) -> bool:
+        return not self._farewells and not self._pipes()
+
+    def _look_at_farewells(self, timeout: float | None) -> float | None:
+        """Let go of those whose time is over; return how long to sleep at most."""
+        if not self._farewells:
+            return timeout
+        now = time.monotonic()
+        for farewell in [f for f in self._farewells.values() if f.limit <= now]:
+            self._let_go(farewell)
+        limits = [farewell.limit - now for farewell in self._farewells.values()]
+        return min([*limits, *([] if timeout is None else [timeout])], default=None)
+
+    def _let_go(self, farewell: Farewell) -> None:
+        """Have nobody wait for it. But libzmq must find somebody listening when the socket ends, however late."""
+        if self._farewells.pop(farewell.pipe, None) is not None:
+            self._tell_end(farewell.pipe, farewell.unsent, farewell.held(), None)
 
     def _tell_end(self, pipe: Any, unsent: list[Any], held: int, error: BaseException | None) -> None:
         """The owner first, then whoever waits for it: their mailboxes keep that order."""
         self._hub.send(partial(pipe.owner.ended, unsent, held, error))
-        count = held + sum(frames is not None for frames, _ in unsent)
         for reply in pipe.replies:
-            reply.complete(count)
+            reply.complete(held + len(unsent))
         pipe.replies = []
+        for _, reply in pipe.flushes:
+            reply.complete(error=zmq.ZMQError(zmq.ENOTSOCK))
+        pipe.flushes = []
         _ring_both(pipe)
 
     def _end(self) -> None:
         """The loop is over, as asked or by an error. In the latter case everybody is told first."""
-        if self.failure is None and self._owns_context:
-            self._context.term()
+        if self.failure is None:
+            for late in self._by_fd.values():  # none but Farewells that were let go
+                late.drop()
+            if self._owns_context:
+                self._context.term()
         self.ended = True
-        for pipe in self._pipes():
-            _ring_both(pipe)  # foreign threads look at `ended` themselves
+        for target in self._by_fd.values():
+            if type(target) is Farewell:  # closed as asked, and nobody will learn what libzmq still sends
+                self._let_go(target)
+            else:
+                _ring_both(target)  # foreign threads look at `ended` themselves
         self._hub.send(self._on_end)
         self._refuse_mail()
         if self._stop is not None:
@@ -196,7 +258,7 @@ class Commands:
                 target.drop()
                 continue
             target.socket.close(linger=0)
-            for reply in target.replies:
+            for reply in target.replies + [reply for _, reply in target.flushes]:
                 reply.complete(error=self.failure)
         if self._owns_context:
             self._context.term()

@@ -61,10 +61,10 @@ class Mailbox(Generic[T]):
 class Bell:
     """Asks somebody to look at something: however often it rings until they look, they look once."""
 
-    __slots__ = ("_look", "_mailbox", "_rung")
+    __slots__ = ("_look", "_rung", "mailbox")
 
     def __init__(self, mailbox: Mailbox[Callable[[], Any]], look: Callable[[], Any]) -> None:
-        self._mailbox = mailbox
+        self.mailbox = mailbox
         self._look = look
         self._rung = False  # any thread sets it, the mailbox's owner clears it before it looks
 
@@ -72,7 +72,7 @@ class Bell:
         """Have the mailbox's owner look; any thread."""
         if not self._rung:
             self._rung = True
-            self._mailbox.send(self)
+            self.mailbox.send(self)
 
     def __call__(self) -> None:
         self._rung = False
@@ -82,10 +82,10 @@ class Bell:
 class Reply:
     """What becomes of one command or message: completed once, by any thread; then its asker's mailbox has it."""
 
-    __slots__ = ("_mailbox", "_then", "error", "value")
+    __slots__ = ("_then", "error", "mailbox", "value")
 
     def __init__(self, mailbox: Mailbox[Callable[[], Any]], then: Callable[[Reply], Any]) -> None:
-        self._mailbox = mailbox
+        self.mailbox = mailbox
         self._then = then  # called with this reply, by the mailbox's owner
         self.value: Any = None
         self.error: BaseException | None = None
@@ -94,7 +94,7 @@ class Reply:
         """Set the outcome and send it."""
         self.value = value
         self.error = error
-        self._mailbox.send(self)
+        self.mailbox.send(self)
 
     def __call__(self) -> None:
         self._then(self)

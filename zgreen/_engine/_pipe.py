@@ -24,10 +24,10 @@ class Pipe:
     """Bounded both ways; made on the hub side, attached to its socket by the owning thread."""
 
     __slots__ = (
-        "_mailbox", "bounded", "closing", "deadline", "dropped", "fd", "finished", "idle", "in_maxsize", "incoming",
-        "kind", "low", "message_bell", "multipart", "open", "out_maxsize", "outgoing", "overflow", "owner", "parts",
-        "ready", "received", "recv_frame", "refused", "replies", "room_bell", "send_frame", "sent", "socket", "stalls",
-        "starved",
+        "_mailbox", "asked", "bounded", "closing", "deadline", "dropped", "fd", "finished", "flushes", "idle",
+        "in_maxsize", "incoming", "kind", "low", "message_bell", "multipart", "open", "out_maxsize", "outgoing",
+        "overflow", "owner", "parts", "ready", "received", "recv_frame", "refused", "replies", "room_bell",
+        "send_frame", "sent", "socket", "stalls", "starved",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +51,7 @@ class Pipe:
         self.bounded = overflow == "block"
         self.multipart = multipart
         # --- the queues: a side appends, the other pops
-        self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, or None for a flush mark; who asks)
+        self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, who asks)
         self.incoming: deque[Any] = deque()  # what get() returns
         # --- the hub side writes, under its queue's lock; the owning thread reads
         self.room_bell: Bell | None = None  # whom to tell that there is room
@@ -73,8 +73,10 @@ class Pipe:
         self.stalls = 0  # sends in a row refused although POLLOUT was there
         self.parts: list[bytes] = []  # of a message that has not arrived whole
         self.closing = False
+        self.asked = False  # to send what is pending before it is closed
         self.deadline = 0.0  # of closing, monotonic seconds
         self.replies: list[Reply] = []  # who waits for the end
+        self.flushes: list[tuple[int, Reply]] = []  # who waits until that many were sent or refused
 
     # ------------------------------------------------------------------ hub side (greenlets and foreign threads)
 
@@ -98,19 +100,6 @@ class Pipe:
             self._mailbox.send(self)
         return True
 
-    def push_mark(self, reply: Reply) -> None:
-        """Append a flush mark; *reply* is completed when all before it is with libzmq. Needs no room."""
-        item = (None, reply)
-        self.outgoing.append(item)
-        if self.finished:  # as in try_push
-            try:
-                self.outgoing.remove(item)
-            except ValueError:
-                return
-            reply.complete(error=zmq.ZMQError(zmq.ENOTSOCK))
-        else:
-            self._mailbox.send(self)
-
     def try_pop(self, reserved: int) -> Any:
         """The oldest message if there are more than *reserved* (for those who wait already), else None."""
         if len(self.incoming) <= reserved:
@@ -128,7 +117,7 @@ class Pipe:
         return len(self.outgoing) < self.out_maxsize
 
     def pending(self) -> int:
-        """How many messages (and flush marks) libzmq has not taken."""
+        """How many messages libzmq has not taken."""
         return len(self.outgoing)
 
     def waiting(self) -> int:

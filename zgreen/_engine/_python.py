@@ -75,7 +75,8 @@ class PythonEngine(Commands):
             self._serve(self._ready.popleft())
         if self._closing or self._stalled:
             timeout = self._look_at_clock(timeout)
-        if self._stop is not None and not self._by_fd:
+        timeout = self._look_at_farewells(timeout)
+        if self._stop is not None and self._all_closed():
             return False
         self._poll(timeout)
         return True
@@ -96,6 +97,9 @@ class PythonEngine(Commands):
         pipe.closing = True
         self._closing.add(pipe)
         self._touch(pipe)
+
+    def _expect(self, pipe: Pipe) -> None:
+        pass  # _send_some looks at pipe.flushes
 
     def _take_mail(self) -> None:
         for _ in range(len(self.mailbox)):  # bounded: what comes meanwhile waits for the next pass
@@ -192,18 +196,18 @@ class PythonEngine(Commands):
         refused = False
         while outgoing and done < _TURN:
             frames, reply = outgoing[0]
-            error = None
-            if frames is not None:
-                error = self._send(pipe, frames)
-                if error is _AGAIN:
-                    refused = True
-                    break
+            error = self._send(pipe, frames)
+            if error is _AGAIN:
+                refused = True
+                break
             # only now: until libzmq has it, it counts as pending
             outgoing.popleft()
             done += 1
             self._report(pipe, frames, reply, error)
         if done and pipe.room_bell is not None:
             pipe.room_bell.ring()
+        if done and pipe.flushes:
+            self._flushed(pipe)
         return refused
 
     def _send(self, pipe: Pipe, frames: Any) -> BaseException | None:

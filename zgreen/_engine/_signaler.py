@@ -5,6 +5,12 @@ from __future__ import annotations
 import _socket
 import os
 import socket
+import sys
+
+if sys.platform == "win32":
+    from os import close as _close
+else:
+    from posix import close as _close  # os.close may be monkey.patch_all's, which leaves the work to a thread's hub
 
 # Where there is no eventfd. _socket's is the one that monkey.patch_all leaves alone; Windows has only socket's.
 _socketpair = getattr(_socket, "socketpair", socket.socketpair)
@@ -21,6 +27,7 @@ class Signaler:
 
     def __init__(self) -> None:
         self._pair: tuple[_socket.socket, _socket.socket] | None = None
+        self._fd = -1  # as long as there is none: the system may refuse
         if hasattr(os, "eventfd"):
             self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:
@@ -32,6 +39,10 @@ class Signaler:
     def fileno(self) -> int:
         """The descriptor that is readable from a ring until the next drain."""
         return self._fd
+
+    def ring_fileno(self) -> int:
+        """The descriptor to which eight bytes are written to ring."""
+        return self._fd if self._pair is None else self._pair[1].fileno()
 
     def ring(self) -> None:
         """Make the descriptor readable."""
@@ -55,7 +66,8 @@ class Signaler:
 
     def __del__(self) -> None:
         if self._pair is None:
-            os.close(self._fd)
+            if self._fd >= 0:
+                _close(self._fd)
         else:
             for end in self._pair:
                 end.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import zmq
 from gevent.event import AsyncResult
 
 from .._engine._mailbox import Mailbox, Reply
@@ -17,12 +18,16 @@ class Call:
     """A greenlet of the hub waits on an AsyncResult; a foreign thread blocks on a mailbox of its own, so it gets its
     answer even if the hub is not running."""
 
-    __slots__ = ("_mailbox", "_result", "reply")
+    __slots__ = ("_ended", "_mailbox", "_result", "reply")
 
-    def __init__(self, link: Link) -> None:
+    def __init__(
+        self, link: Link, ended: Callable[[], BaseException | None] = lambda: None, blocking: bool = False
+    ) -> None:
+        """*blocking*: do as a foreign thread does, without the hub."""
+        self._ended = ended  # what a caller gets if it was the engine that failed, not the command
         self._result: AsyncResult[Any] | None = None
         self._mailbox: Mailbox[Callable[[], Any]] | None = None
-        if link.here():
+        if link.here() and not blocking:
             self._result = AsyncResult()
             self.reply = link.reply(self._arrived)
         else:
@@ -38,12 +43,18 @@ class Call:
         if not wait_for_mail(self._mailbox, deadline):
             raise TimedOut
         if self.reply.error is not None:
-            raise self.reply.error
+            raise self._error(self.reply.error)
         return self.reply.value
 
     def _arrived(self, reply: Reply) -> None:
         assert self._result is not None
         if reply.error is not None:
-            self._result.set_exception(reply.error)
+            self._result.set_exception(self._error(reply.error))
         else:
             self._result.set(reply.value)
+
+    def _error(self, error: BaseException) -> BaseException:
+        ended = self._ended()
+        if ended is not None and (ended.__cause__ is error or getattr(error, "errno", None) == zmq.ETERM):
+            return ended
+        return error

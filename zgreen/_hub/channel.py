@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
-import time
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import gevent
@@ -22,7 +23,7 @@ from .._message import decode, encode
 from .._sockets import Kind, kind_of
 from .call import Call
 from .link import TimedOut
-from .pump import LINGER, Pump, check_seconds, get_pump
+from .pump import Pump, check_seconds, get_pump
 from .queues import RecvQueue, SendQueue
 
 logger = logging.getLogger("zgreen")
@@ -80,7 +81,7 @@ class Channel:
         bind: str | Iterable[str] | None = None,
         connect: str | Iterable[str] | None = None,
         *,
-        options: Mapping[int, Any] | None = None,
+        options: Mapping[int, Any] | Mapping[zmq.SocketOption, Any] | None = None,
         configurator: Callable[[zmq.Socket[bytes]], Any] | None = None,
         send_maxsize: int | None = 1000,
         recv_maxsize: int | None = 1000,
@@ -124,8 +125,8 @@ class Channel:
         self._unsent = 0
         self._endpoint = ""
         self._on_error: Callable[[BaseException, Any], Any] | None = None
-        # for register_socket: called before a close, with its limit, and at the end
-        self.before_close: list[Callable[[float], Any]] = []
+        # for register_socket: called before a close (they must not wait), and at the end
+        self.before_close: list[Callable[[], Any]] = []
         self.at_end: list[Callable[[], Any]] = []
         self._pump.join(self)
         try:
@@ -197,14 +198,18 @@ class Channel:
             raise error
         if not self._pipe.pending():
             return True
-        call = Call(self._link)
-        self._pipe.push_mark(call.reply)
+        call = self._pump.post("flush", self._pipe)
         try:
             call.wait(timeout)
-        except TimedOut:
-            return False
-        except zmq.ZMQError:  # the channel ended before the mark came
-            raise self._get_error() or ClosedError(f"{self} is closed") from None
+        except zmq.ZMQError:  # the channel ended before
+            ended = self._get_error() or ClosedError(f"{self} was closed")
+            raise ended from ended.__cause__
+        except BaseException as stopped:  # too late, or killed: leave nothing behind
+            if not self.closed:
+                self._pump.post("forget_flush", self._pipe, call.reply)
+            if isinstance(stopped, TimedOut):
+                return False
+            raise
         return True
 
     # ------------------------------------------------------------------ get
@@ -346,36 +351,34 @@ class Channel:
             gevent.spawn(self.close_within, linger, limit)
             return 0
         try:
-            if not self.before_close:
-                return int(self.begin_close(linger, limit).wait())
-            if not self._link.here():
-                return self._close_on_hub(linger, limit)
-            left = min(limit, LINGER) if linger is None else linger
-            started = time.monotonic()
-            for prepare in self.before_close:
-                prepare(left)
-            spent = time.monotonic() - started
-            linger = None if linger is None else max(0.0, linger - spent)
-            return int(self.begin_close(linger, max(0.0, limit - spent)).wait())
+            return int(self.begin_close(linger, limit).wait())
         except (ClosedError, BrokenError, zmq.ZMQError):
             return self._unsent  # the pump has ended first, and reported
 
-    def _close_on_hub(self, linger: float | None, limit: float) -> int:
-        """From a foreign thread: the queues that feed this channel are the hub's."""
-        call = Call(self._link)
+    def begin_close(self, linger: float | None, limit: float, blocking: bool = False) -> Call:
+        """Refuse puts, and have the owning thread do the rest; any thread. *blocking*: see `Call`."""
+        call = self._pump.new_call(blocking)
+        if self.before_close and not self._link.alone():  # the queues that feed it are the hub's
+            self._link.mailbox.send(partial(self._begin_close, call.reply, linger, limit))
+        else:
+            self._begin_close(call.reply, linger, limit)
+        return call
 
-        def close() -> None:
-            call.reply.complete(self.close_within(linger, limit))
-
-        self._link.mailbox.send(lambda: gevent.spawn(close))
-        return int(call.wait())
-
-    def begin_close(self, linger: float | None, limit: float) -> Call:
-        """Refuse puts, and have the owning thread do the rest; any thread."""
-        self._closing = True
+    def _begin_close(self, reply: Reply, linger: float | None, limit: float) -> None:
+        self._closing = True  # first: who waits for room, and is woken while the queues are emptied, must not put
+        for prepare in self.before_close:
+            prepare()
         self._pipe.open = False
         self._sends.line.nudge()
-        return self._pump.post("close", self._pipe, linger, limit)
+        self._pump.send(reply, "close", self._pipe, linger, limit)
+
+    def push(self, message: Any) -> None:
+        """Put *message*, whatever the limit of the send queue: for what was put elsewhere, before a close."""
+        try:
+            if not self._pipe.try_push(encode(message), None, -sys.maxsize):
+                raise self._put_error() or ClosedError(f"{self} is closed")
+        except (TypeError, ClosedError, BrokenError) as error:
+            self.not_sent(error, message)
 
     def refused(self, frames: Any, error: BaseException) -> None:
         """libzmq refused a message for good; the hub."""
@@ -390,6 +393,8 @@ class Channel:
             self._on_error(error, message)
         except Exception:
             logger.exception("%s: on_error has failed", self)
+        except BaseException as failure:  # noqa: BLE001 (SystemExit is not for whoever reports: what it does must end)
+            self._link.hub.handle_error(self._on_error, type(failure), failure, failure.__traceback__)
 
     def ended(self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None) -> None:
         """The socket is closed; the hub. See `_api.Owner`."""
@@ -397,7 +402,7 @@ class Channel:
             return
         self._error = self._end_error(error)
         self._pipe.open = False
-        self._unsent = held + sum(frames is not None for frames, _ in unsent)
+        self._unsent = held + len(unsent)
         for frames, reply in unsent:
             if reply is not None:
                 reply.complete(error=self._error())
@@ -418,6 +423,8 @@ class Channel:
         """This is the child of a fork; touch nothing but what is Python's."""
         self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one")
         self._pipe.forget()
+        self._sends.line.forked()
+        self._receives.line.forked()
         self._leave()
 
     def _leave(self) -> None:
@@ -449,7 +456,11 @@ class Channel:
         return error
 
     def _get_error(self) -> BaseException | None:
-        return self._error() if self._error is not None else self._pump.error()
+        if self._error is not None:
+            return self._error()
+        if self._closing and self._pipe.finished:  # a foreign thread may look before the hub has been told
+            return ClosedError(f"{self} was closed")
+        return self._pump.error()
 
     def _abandon(self) -> None:
         """Opening failed, or nobody waits for it any more."""
@@ -467,7 +478,8 @@ class Channel:
             return self._pump.post("call", self._pipe, name, *args).wait()
         except zmq.ZMQError as error:
             if error.errno in (zmq.ENOTSOCK, zmq.ETERM):  # closed meanwhile
-                raise (self._put_error() or error) from None
+                ended = self._put_error() or error
+                raise ended from ended.__cause__
             raise
 
     def _breathe(self) -> None:

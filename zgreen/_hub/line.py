@@ -86,6 +86,11 @@ class Line:
                 self._listen(self._waiters[0].bell if self._waiters else None)
             self.nudge()
 
+    def forked(self) -> None:
+        """In the child of a fork: the threads that wait are not there, nor is the one that may have held the lock."""
+        self._lock = _RLock()
+        self._waiters = deque(waiter for waiter in self._waiters if isinstance(waiter, _GreenletWaiter))
+
     def nudge(self) -> None:
         """Have the head look, if it could go on; any thread."""
         if not self._waiters or not self._ready():
@@ -103,6 +108,9 @@ class Line:
 
     def dispatch(self) -> None:
         """Give turns, no more than there are waiters now; the hub, in a callback of its loop."""
+        if self._link.may_wait():  # somebody in place of the hub, as the process ends; only the hub can wake a greenlet
+            self._link.hub.loop.run_callback(self.dispatch)
+            return
         self._dispatching = True  # those who leave need not call for us
         try:
             for _ in range(len(self._waiters)):

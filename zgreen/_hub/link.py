@@ -6,7 +6,9 @@ Owns the io watcher and the mailbox into which the owning thread writes; hub sid
 from __future__ import annotations
 
 import math
+import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -27,12 +29,19 @@ class Link:
         self.mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.replies: set[Reply] = set()  # the hub's thread alone: those that have not come yet
         self.operations = 0  # puts and gets since the last breath; any thread, a lost count does no harm
+        self.look: Callable[[], list[Callable[[], Any]]] = list  # what the engine has beside the mailbox
         self.stopped = False
+        self.exiting = False  # the process ends: who waits is not woken for that
+        self._inbox: deque[Callable[[], Any]] = deque()  # taken from the mailbox, not done
         self._watcher: Any = None
 
     def here(self) -> bool:
         """Whether the caller is on the hub's thread."""
         return bool(_get_ident() == self.hub.thread_ident)
+
+    def alone(self) -> bool:
+        """Whether nobody else runs the hub: it is the caller's, or its thread has ended."""
+        return self.here() or self.hub.thread_ident not in sys._current_frames()
 
     def may_wait(self) -> bool:
         """Whether the caller may wait: not the hub itself (a callback of the loop)."""
@@ -48,12 +57,15 @@ class Link:
     def start(self) -> None:
         """Listen; on the hub's thread. The watcher keeps the loop alive, so a waiting get() never is a LoopExit."""
         self._watcher = self.hub.loop.io(self.mailbox.signaler.fileno(), 1)
-        self._watcher.start(self._on_ring)
+        # By way of run_callback, which is C: gevent stops an io watcher for good if its callback raises, and in Python
+        # code any signal handler (Ctrl-C, sys.exit on SIGTERM) may raise.
+        self._watcher.start(self.hub.loop.run_callback, self._on_ring)
         self.mailbox.asleep = True
 
     def stop(self) -> None:
         """Stop listening, for good; on the hub's thread."""
         self.stopped = True
+        self.look = list
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -72,19 +84,36 @@ class Link:
 
     def take_mail(self) -> None:
         """Call what was sent, in a pass bounded by what is there now; the hub."""
+        inbox = self._inbox
+        inbox.extend(self.look())
         for _ in range(len(self.mailbox)):
             item = self.mailbox.take()
             assert item is not None  # nobody else takes
+            inbox.append(item)
+        for _ in range(len(inbox)):
+            if not inbox:  # the process ended while the hub was in here, and somebody else did the rest
+                return
+            item = inbox[0]
             try:
                 item()
             except BaseException as error:  # noqa: BLE001 (one receiver's fault is not the next one's)
                 self.hub.handle_error(item, type(error), error, error.__traceback__)
+                if not isinstance(error, Exception):  # a signal handler's: the receiver has not done its work
+                    self.hub.loop.run_callback(item)
+            if inbox and inbox[0] is item:
+                inbox.popleft()
         if self._watcher is not None and not self.mailbox.sleeping():
             self.hub.loop.run_callback(self.take_mail)
 
     def _on_ring(self) -> None:
-        self.mailbox.signaler.drain()
-        self.take_mail()
+        if self.stopped:
+            return
+        try:
+            self.mailbox.signaler.drain()
+            self.take_mail()
+        except BaseException:  # a signal handler's, between two lines: nobody would ring again
+            self.hub.loop.run_callback(self.take_mail)
+            raise
 
 
 class TimedOut(Exception):
@@ -107,14 +136,16 @@ def wait_within(timeout: float | None, wait: Callable[[], Any]) -> Any:
 
 
 def wait_for_mail(mailbox: Mailbox[Callable[[], Any]], deadline: float) -> bool:
-    """Block this thread until its *mailbox* has something and take it; False at *deadline* (monotonic seconds)."""
+    """Block this thread until its *mailbox* is rung, and take what is there (perhaps nothing: an engine may ring to
+    say "look"); False at *deadline* (monotonic seconds)."""
     poller = _poll()
     poller.register(mailbox.signaler.fileno(), 1)  # POLLIN
-    while mailbox.sleeping():
+    if mailbox.sleeping():
         left = None if deadline == math.inf else math.ceil(max(0.0, deadline - time.monotonic()) * 1000)
         if not poller.poll(left) and not len(mailbox):
             return False
         mailbox.signaler.drain()
+    mailbox.asleep = False
     while (item := mailbox.take()) is not None:
         item()
     return True

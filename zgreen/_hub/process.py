@@ -12,15 +12,14 @@ import time
 import weakref
 from typing import Protocol
 
-import gevent
-
 EXIT_LINGER = 5.0  # seconds, in total
 
 
 class Pumped(Protocol):
     """A pump, as far as this module is concerned."""
 
-    def shutdown_at_exit(self, deadline: float) -> gevent.Greenlet[[], None] | None: ...
+    def begin_exit(self, deadline: float, park: bool) -> bool: ...
+    def end_exit(self, deadline: float) -> None: ...
     def after_fork(self) -> None: ...
 
 
@@ -50,14 +49,20 @@ def _register_with_multiprocessing() -> None:
     _multiprocess_pid = os.getpid()
     from multiprocessing.util import Finalize
 
-    Finalize(None, _at_exit, exitpriority=100)
+    # its threads are joined later: they must be woken
+    Finalize(None, _at_exit, kwargs={"park": False}, exitpriority=100)
 
 
-def _at_exit() -> None:
-    """Close all, together, within `EXIT_LINGER`."""
+def _at_exit(park: bool = True) -> None:
+    """Close all, together, within `EXIT_LINGER`. *park*: who waits then is left to wait, the process is ending.
+
+    The hub does not run meanwhile, this thread itself waits for the owning threads. For with the hub all other greenlets
+    would run on, in the child of a fork even the parent's; and gevent's hub may hang when it is entered again after a
+    Ctrl-C. A Ctrl-C now ends the wait.
+    """
     deadline = time.monotonic() + EXIT_LINGER
-    jobs = [pump.shutdown_at_exit(deadline) for pump in tuple(_pumps)]
-    gevent.joinall([job for job in jobs if job is not None])
+    for pump in [pump for pump in tuple(_pumps) if pump.begin_exit(deadline, park)]:
+        pump.end_exit(deadline)
 
 
 def _after_fork() -> None:

@@ -20,6 +20,7 @@ from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
 from .._engine import choose
+from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
 from . import process
 from .call import Call
@@ -31,11 +32,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("zgreen")
 
 LINGER = 5.0  # seconds; the default, and the most at process exit
+_SETTLE = 0.05  # seconds
+_HUB_LIMIT = 0.5  # seconds; at exit, for the hub of another thread, which may not be running
 _GRACE = 2.0  # seconds that shutdown() gives libzmq and the thread beyond the linger
 _START_LIMIT = 30.0  # seconds; a thread that has not started by then never will
 _MAX_SOCKETS = 65535  # of our own contexts: libzmq's default of 1023 would be the first limit to be hit
 
 _numbers = itertools.count(1)
+_sleep = monkey.get_original("time", "sleep")
 
 
 def _select_original(name: str) -> Any:
@@ -63,7 +67,7 @@ class Member(Protocol):
 
     def statistics(self) -> Any: ...
     def close_within(self, linger: float | None, limit: float) -> int: ...
-    def begin_close(self, linger: float | None, limit: float) -> Call: ...
+    def begin_close(self, linger: float | None, limit: float, blocking: bool = False) -> Call: ...
     def pump_ended(self) -> None: ...
     def forked(self) -> None: ...
 
@@ -109,6 +113,7 @@ class Pump:
         self._engine = engine_class(
             self._context, self._link.mailbox, self._on_end, _select_original("epoll"), context is None
         )
+        self._link.look = self._engine.look
         # the hub's thread alone, but _error, which any thread may read
         self._members: dict[Member, None] = {}  # in the order they came
         self._pool: ThreadPool | None = None
@@ -117,6 +122,7 @@ class Pump:
         self._error: Callable[[], BaseException] | None = None  # makes what callers get from now on
         self._closing = False
         self._job: gevent.Greenlet[..., None] | None = None  # shutdown's
+        self._exit_calls: list[Call] = []
         self._unsent = 0
         self._past = [0, 0, 0, 0]  # sent, received, refused, dropped of channels that are closed
         process.watch(self)
@@ -200,8 +206,12 @@ class Pump:
         deadline = time.monotonic() + timeout
         if self._link.here():
             job = self._shutdown_job(linger, deadline)
-            if job is not None and self._link.may_wait():
+            if not self._link.may_wait():
+                pass
+            elif job is not None:
                 job.join()
+            elif self._pool is not None:  # it has ended otherwise; its thread may not be gone yet
+                self._ended.wait(max(0.0, deadline - time.monotonic()))
         elif self.error() is None:
             self._shut_down_from_outside(linger, deadline)
         return self._unsent
@@ -245,9 +255,20 @@ class Pump:
         error = self.error()
         if error is not None:
             raise error
-        call = Call(self._link)
+        call = self.new_call()
         self._engine.post(call.reply, command, *args)
         return call
+
+    def new_call(self, blocking: bool = False) -> Call:
+        return Call(self._link, self.error, blocking)
+
+    def send(self, reply: Reply, command: str, *args: Any) -> None:
+        """`post` for a reply that somebody has already; it gets the error, too."""
+        error = self.error()
+        if error is not None:
+            reply.complete(error=error)
+        else:
+            self._engine.post(reply, command, *args)
 
     def join(self, member: Member) -> None:
         self._members[member] = None
@@ -288,11 +309,12 @@ class Pump:
 
     def _on_gone(self, _result: Any) -> None:
         """The owning thread's run is over, or is given up; the hub, because waiters are woken here."""
-        if self._link.stopped:
+        if self._link.stopped or self._link.exiting:  # who waits at exit needs the watcher: no LoopExit
             return
         self._link.take_mail()
         self._on_end()  # if it could not even say so
         self._link.take_mail()
+        self._fail_replies()  # those that a thread that is given up never sent
         self._link.stop()
         self._started.set()
         gevent.spawn(self._end_pool)
@@ -314,10 +336,9 @@ class Pump:
         gevent.joinall(closing, timeout=max(0.0, deadline - time.monotonic()))
         gevent.killall(closing, block=False)
         if self._error is None:  # it may have ended by itself meanwhile
+            if self._pool is None:  # never started: end it as any other, as its context's end may block
+                self._spawn()
             self._engine.post(self._link.reply(lambda _: None), "stop")
-            if self._pool is None:  # never started: this is all that its thread would have done
-                self._engine.run()
-                self._link.hub.loop.run_callback(self._on_gone, None)
         if not self._ended.wait(max(0.0, deadline - time.monotonic())):
             logger.error("%s: its thread did not end in time; is a socket of its context still open?", self)
             self._link.hub.loop.run_callback(self._on_gone, None)
@@ -326,24 +347,57 @@ class Pump:
     def _shut_down_from_outside(self, linger: float | None, deadline: float) -> None:
         """Without the hub, which may not be running any more; a foreign thread."""
         self._closing = True
+        if self._pool is None:
+            return  # never started: there is nothing to end
+        calls = [member.begin_close(linger, LINGER) for member in tuple(self._members)]
+        self._end_without_hub(calls, deadline)
+
+    def _end_without_hub(
+        self, closes: list[Call], deadline: float, between: Callable[[int], None] | None = None
+    ) -> None:
+        """Wait for the ends of channels, then of the thread; *between* is told how many messages were not sent."""
         try:
-            calls = [member.begin_close(linger, LINGER) for member in tuple(self._members)]
-            for call in calls:
-                call.wait(max(0.0, deadline - time.monotonic()))
-            self.post("stop").wait(max(0.0, deadline - time.monotonic()))
+            unsent = sum(call.wait(max(0.0, deadline - time.monotonic())) for call in closes)
+            if between is not None:
+                between(unsent)
+            call = self.new_call(blocking=True)
+            self.send(call.reply, "stop")
+            call.wait(min(_GRACE, max(0.0, deadline - time.monotonic())))
         except TimedOut:
             logger.error("%s: its thread did not end in time; is a socket of its context still open?", self)
         except (ClosedError, BrokenError, zmq.ZMQError):
             pass  # it has ended meanwhile
 
-    def shutdown_at_exit(self, deadline: float) -> gevent.Greenlet[..., None] | None:
-        """For `process`: a greenlet to wait for, or None if there is nothing more to do."""
+    def begin_exit(self, deadline: float, park: bool) -> bool:
+        """The process ends: have all channels closed, but do not wait. False if nothing is to be done. See `process`."""
         if self._pool is None or self._error is not None:
-            return None
-        if self._link.here():
-            return self._shutdown_job(None, deadline + _GRACE)
-        self._shut_down_from_outside(None, deadline + _GRACE)
-        return None
+            return False
+        self._closing = True
+        self._link.exiting = park
+        left = max(0.0, deadline - time.monotonic())
+        self._exit_calls = [member.begin_close(None, left, blocking=True) for member in tuple(self._members)]
+        return True
+
+    def end_exit(self, deadline: float) -> None:
+        """Wait for what `begin_exit` began, without the hub."""
+        if self._link.alone():
+            self._end_without_hub(self._exit_calls, deadline + _GRACE)
+            self._link.take_mail()  # in place of the hub: this reports what was not sent
+        else:
+            self._end_without_hub(self._exit_calls, deadline + _GRACE, self._have_hub_report)
+            # Its hub goes to sleep now. CPython ends a thread that asks for the GIL in the last phase of an exit by
+            # pthread_exit, and greenlet does not survive that in a thread that is running a hub (1 exit of 5 crashed).
+            _sleep(_SETTLE)
+
+    def _have_hub_report(self, unsent: int) -> None:
+        """Wait until the hub of another thread has reported what was not sent; or do it, if that hub does not run."""
+        call = self.new_call(blocking=True)
+        self._link.mailbox.send(call.reply.complete)
+        try:
+            call.wait(_HUB_LIMIT)
+        except TimedOut:
+            if unsent:
+                logger.warning("%s: %d messages were not sent", self, unsent)
 
     def after_fork(self) -> None:
         """In the child: nothing of it works here; touch no libzmq object."""

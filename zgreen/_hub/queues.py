@@ -44,6 +44,10 @@ class _Queue:
         if error is not None:
             raise error
 
+    def _check_waiter(self) -> BaseException | None:
+        """What ends a wait. Not the end of the process: a traceback of a thread that waits then is of no use."""
+        return None if self._link.exiting else self._check()
+
 
 class SendQueue(_Queue):
     """What greenlets put, on its way to libzmq."""
@@ -57,7 +61,9 @@ class SendQueue(_Queue):
             raise Full
 
         def attempt() -> bool:
-            self._check_error()
+            error = self._check_waiter()
+            if error is not None:
+                raise error
             return self._pipe.try_push(frames, reply, 0)
 
         try:
@@ -66,7 +72,7 @@ class SendQueue(_Queue):
             raise Full from None
 
     def _ready(self) -> bool:
-        return self._pipe.has_room() or self._check() is not None
+        return self._pipe.has_room() or self._check_waiter() is not None
 
     def _listen(self, bell: Bell | None) -> None:
         self._pipe.room_bell = bell
@@ -80,16 +86,19 @@ class RecvQueue(_Queue):
         message = self._pipe.try_pop(len(self.line))
         if message is not None:
             return message
-        if not self._pipe.waiting():
-            self._check_error()
+        # the error first: nothing comes after it, but the last message may come just before
+        error = self._check()
+        if error is not None and not self._pipe.waiting():
+            raise error
         if self._must_not_wait(block, timeout):
             raise Empty
 
         def attempt() -> bool:
             nonlocal message
+            error = self._check_waiter()
             message = self._pipe.try_pop(0)
-            if message is None:
-                self._check_error()
+            if message is None and error is not None:
+                raise error
             return message is not None
 
         try:
@@ -99,7 +108,7 @@ class RecvQueue(_Queue):
         return message
 
     def _ready(self) -> bool:
-        return self._pipe.waiting() > 0 or self._check() is not None
+        return self._pipe.waiting() > 0 or self._check_waiter() is not None
 
     def _listen(self, bell: Bell | None) -> None:
         self._pipe.message_bell = bell

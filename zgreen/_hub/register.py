@@ -6,6 +6,7 @@ import inspect
 import logging
 import queue as _stdlib_queue
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +19,11 @@ from gevent.queue import Empty, ShutDown
 from .._errors import BrokenError, ClosedError
 from .._sockets import kind_of
 from .channel import Channel
-from .pump import Pump
+from .pump import Pump, get_pump
 
 logger = logging.getLogger("zgreen")
+
+_FEED_LIMIT = 1.0  # seconds; for an in_ that gives without end
 
 _StdlibSimpleQueue = monkey.get_original("queue", "SimpleQueue")
 
@@ -75,6 +78,9 @@ def register_socket(
         raise ValueError(f"a {kind.name} socket cannot receive: give in_ only, not out")
     if kind.name in ("REQ", "REP") and (in_ is None or out is None):
         raise ValueError(f"a {kind.name} socket sends and receives in turns: give both in_ and out")
+    if pump is not None and not isinstance(pump, Pump):
+        raise TypeError(f"pump must be a zgreen.Pump or None, not {type(pump).__name__}")
+    pump = (pump or get_pump()).start()  # before the socket is taken: a closed pump takes nothing
     channel = Channel.__new__(Channel)
     if socket is not None:
         _taken.add(socket)
@@ -98,8 +104,10 @@ class _Feeder:
         self._shutdown: Callable[[], Any] | None = getattr(in_, "shutdown", None)
         self._ending = False  # take what is there, do not wait for more
         self._waiting = False  # in in_.get()
+        self._in_hand: list[Any] = []  # the item that is taken from in_ and not in the channel
+        self._closing = False  # somebody closes the channel, with a linger of theirs
         self._greenlet = gevent.spawn(self._run)
-        channel.before_close.append(self._drain)
+        channel.before_close.append(self._feed_all)
         channel.at_end.append(self._stop)
 
     def _run(self) -> None:
@@ -121,32 +129,53 @@ class _Feeder:
                 self._waiting = False
             if item is StopIteration or isinstance(item, StopIteration) or not self._put(item):
                 break
-        gevent.spawn(self._channel.close)
+        if not self._closing:
+            gevent.spawn(self._channel.close)
 
     def _put(self, item: Any) -> bool:
         """False when the channel takes no more."""
+        if self._closing:  # _feed_all takes from in_, too: keep the order, do not wait
+            self._channel.push(item)
+            return True
+        self._in_hand = [item]
         try:
             self._channel.put(item)
         except (ClosedError, BrokenError) as error:
-            self._channel.not_sent(error, item)
+            if self._in_hand:  # else _feed_all has taken it on
+                self._channel.not_sent(error, item)
             return False
         except Exception as error:  # noqa: BLE001 (no message; the next one may be)
             self._channel.not_sent(error, item)
+        finally:
+            self._in_hand = []
         return True
 
-    def _drain(self, limit: float) -> None:
-        """The channel is about to be closed: have what was put to in_ sent, in *limit* seconds."""
+    def _feed_all(self) -> None:
+        """The channel is about to be closed: all that was put to in_ goes to the pipe, whatever its limit.
+
+        So the linger, and the count of what was not sent, are the owning thread's alone. It does not wait: at the end
+        of the process it runs without the hub. On the hub's thread, or when that has ended.
+        """
         if self._greenlet.dead:
             return
-        self._ending = True
+        self._ending = self._closing = True
         if self._shutdown is not None:
             self._shutdown()  # wakes a waiting get()
-        elif self._waiting:
-            self._greenlet.kill()
-            self._greenlet = gevent.spawn(self._run)
-        self._greenlet.join(limit)
-        if not self._greenlet.dead:
-            logger.warning("%s: not all that was put to its in_ could be sent", self._channel)
+        items, self._in_hand = self._in_hand, []
+        limit = time.monotonic() + _FEED_LIMIT
+        try:
+            while time.monotonic() < limit:
+                for item in items:
+                    if item is StopIteration or isinstance(item, StopIteration):
+                        return
+                    self._channel.push(item)
+                items = [self._in.get(block=False)]
+        except (Empty, ShutDown):
+            pass
+        except Exception as error:  # a queue of the user's may raise anything
+            logger.error("%s: in_ has failed", self._channel, exc_info=error)
+        else:
+            logger.error("%s: its in_ does not get empty; what is left there is not sent", self._channel)
 
     def _stop(self) -> None:
         """The channel has ended: nobody shall wait for room in in_."""
@@ -171,6 +200,7 @@ def _feed_out(channel: Channel, out: Any) -> None:
                 logger.exception("%s: out has refused a message, which is lost", channel)
     except (ClosedError, BrokenError) as error:
         logger.debug("%s: %s", channel, error)  # the pump has reported it
+    gevent.sleep(0)  # gevent throws ShutDown into a waiting get() even if an item came at the same moment: let it run
     end = getattr(out, "shutdown", None) or getattr(out, "close", None)
     if end is not None:
         end()

@@ -1,4 +1,4 @@
-"""The progress line, and the summary."""
+"""The progress line while the demo runs, and the summary at its end (supervisor process)."""
 
 from __future__ import annotations
 

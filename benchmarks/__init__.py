@@ -1,0 +1,1 @@
+"""Where zgreen stands against what a user would take instead: ``python -m benchmarks``."""

@@ -1,0 +1,183 @@
+"""Measure zgreen and what a user would take instead, in alternation, each run in fresh processes.
+
+Each scenario prints its tables; with an output folder it also writes NAME.json and NAME.svg there, and README.md of
+all results in that folder. The exit status is 1 if a run failed or lost messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import charts, compiler, machine, report, runner
+from .progress import Progress
+from .scenarios import ALL, CANDIDATES, CPP, ENGINES, SCENARIOS, Lengths, Scenario, Variant
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="scenario",
+        help=f"default: all of {', '.join(SCENARIOS)}; one variant of it: push/100-greenlets",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, help="of each candidate; default 5, with --quick 1")
+    parser.add_argument("--seconds", type=float, help="of a usual run; default 0.5, with --quick 0.05")
+    parser.add_argument("--quick", action="store_true", help="see that all works; the figures mean nothing")
+    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), help="only these")
+    parser.add_argument(
+        "--output", type=Path,
+        help="folder for JSON and charts; default benchmarks/results, with --quick or a choice of variants or "
+        "candidates none",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    options.seconds = options.seconds or (0.05 if options.quick else 0.5)
+    if options.rounds < 1 or options.seconds <= 0:
+        parser.error("--rounds and --seconds must be positive")
+    try:
+        options.chosen = choose(options.scenarios, Lengths(options.seconds, options.quick))
+    except ValueError as error:
+        parser.error(str(error))
+    whole = not options.quick and not options.candidates and not any("/" in word for word in options.scenarios)
+    options.output = options.output or (RESULTS if whole else None)
+    return options
+
+
+def choose(words: list[str], lengths: Lengths) -> list[Scenario]:
+    """``push/100-greenlets pull`` as scenarios."""
+    wanted: dict[str, list[str]] = {}
+    for word in words or SCENARIOS:
+        name, _, variant = word.partition("/")
+        wanted.setdefault(name, []).append(variant)
+    unknown = sorted(set(wanted) - set(SCENARIOS))
+    if unknown:
+        raise ValueError(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    scenarios = []
+    for name, variants in wanted.items():
+        scenario = SCENARIOS[name](lengths)
+        known = {variant.name: variant for variant in scenario.variants}
+        missing = [variant for variant in variants if variant and variant not in known]
+        if missing:
+            raise ValueError(f"{name} has no variant {', '.join(missing)}; it has {', '.join(known)}")
+        if "" not in variants:
+            scenario = replace(scenario, variants=tuple(known[variant] for variant in dict.fromkeys(variants)))
+        scenarios.append(scenario)
+    return scenarios
+
+
+class Session:
+    """All that the runs of one call share: the programs, who takes part, and who does not and why."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options = options
+        self.left_out: dict[str, str] = {}
+        self._peer = runner.python("peer")
+        try:
+            self._peer = compiler.build(folder)
+            self._program = self._peer
+        except compiler.NotAvailable as error:
+            self.left_out[CPP] = runner.without_folders(str(error))
+            self._program = []
+        for name, engine in ENGINES.items():
+            reason = runner.probe(engine)
+            if reason is not None:
+                self.left_out[name] = reason
+        self.machine = machine.describe()
+        self.machine["peer"] = "Python" if CPP in self.left_out else "C++"
+
+    def taking_part(self, variant: Variant) -> list[str]:
+        wanted = self.options.candidates or CANDIDATES
+        return [name for name in variant.candidates if name in wanted and name not in self.left_out]
+
+    def run(self, scenario: Scenario, variant: Variant, name: str) -> dict[str, float]:
+        """One run; what it measured."""
+        module, extra = CANDIDATES[name]
+        options = {**variant.options, **extra}
+        if name == CPP:
+            options.update(program=self._program[0], zmq=self._program[1].removeprefix("zmq="))
+        function = variant.function or scenario.name
+        candidate = (runner.python(f"candidates.{module}"), options)
+        return scenario.measure(runner.run(candidate, (self._peer, variant.peer), function))
+
+    def measure(self, scenario: Scenario, progress: Progress) -> dict[str, Any]:
+        """All rounds of a scenario, in alternation: whatever else the machine does meets all candidates alike."""
+        runs: dict[str, dict[str, list[dict[str, float]]]] = {
+            variant.name: {name: [] for name in self.taking_part(variant)} for variant in scenario.variants
+        }
+        failures = []
+        for turn in range(self.options.rounds):
+            for variant in scenario.variants:
+                for name in self.taking_part(variant):
+                    progress.step(scenario.name, f"{variant.name}, {name}")
+                    try:
+                        runs[variant.name][name].append(self.run(scenario, variant, name))
+                    except (runner.RunFailed, ValueError) as error:
+                        failures.append(f"{variant.name}, {name}, round {turn + 1}: {error}")
+        return self._result(scenario, runs, failures)
+
+    def _result(self, scenario: Scenario, runs: dict[str, Any], failures: list[str]) -> dict[str, Any]:
+        listed = {name for variant in scenario.variants for name in variant.candidates} | set(ALL)
+        left_out = {name: reason for name, reason in self.left_out.items() if name in listed}
+        result = {
+            "scenario": scenario.name,
+            "about": scenario.about,
+            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+            "machine": self.machine,
+            "settings": {key: getattr(self.options, key) for key in ("rounds", "seconds", "quick")},
+            "left_out": {**scenario.notes, **left_out},
+            "failures": failures,
+            "variants": {
+                variant: {name: {"runs": each, "summary": report.summarize(each)} for name, each in candidates.items()}
+                for variant, candidates in runs.items()
+            },
+        }
+        chosen = set(result["variants"])
+        targets = [target for target in scenario.targets if target.variant in chosen]
+        return {**result, "targets": report.target_rows(result, targets)}
+
+
+def write(result: dict[str, Any], folder: Path) -> str | None:
+    """JSON, chart and page; why there is no chart, if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{result['scenario']}.json").write_text(json.dumps(result, indent=1) + "\n")
+    missing = None
+    try:
+        charts.draw(result, folder / f"{result['scenario']}.svg")
+    except ImportError as error:
+        missing = f"no chart: {error} (pip install 'zgreen[bench]')"
+    results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    (folder / "README.md").write_text(report.page(results, [file.name for file in folder.glob("*.svg")]))
+    return missing
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="zgreen-") as folder:
+        session = Session(options, Path(folder))
+        total = sum(len(session.taking_part(v)) for scenario in options.chosen for v in scenario.variants)
+        progress = Progress(total * options.rounds)
+        sys.stdout.write(report.machine_text(session.machine) + "\n\n")
+        for scenario in options.chosen:
+            result = session.measure(scenario, progress)
+            progress.clear()
+            sys.stdout.write(report.scenario_text(result) + "\n")
+            failed = failed or bool(result["failures"])
+            missing = write(result, options.output) if options.output else None
+            if missing:
+                sys.stderr.write(missing + "\n")
+            sys.stdout.flush()
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

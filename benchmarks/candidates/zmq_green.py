@@ -1,0 +1,178 @@
+"""zmq.green: pyzmq's own sockets for gevent, one greenlet at a time in each direction, so sharing needs a Semaphore.
+
+Where one greenlet alone sends or receives there is none, as a user would not need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import zmq.green as zmq
+from gevent.event import Event
+from gevent.lock import Semaphore
+
+from ._endpoints import endpoints_of
+from ._greenlets import measure
+from ._meter import Meter, Opening, Sending, age, allow_descriptors, clock, stamped, work
+from ._protocol import END, batch_of, done, main, messages_of, say, share_of
+from ._wsgi import serve
+
+CONTEXT = zmq.Context()  # kept: one that is collected waits for its sockets
+
+
+def socket_of(kind: int, endpoint: str, hwm: int = 1000) -> Any:
+    socket = CONTEXT.socket(kind)
+    socket.sndhwm = socket.rcvhwm = hwm
+    socket.connect(endpoint)
+    return socket
+
+
+def lock_for(greenlets: int) -> Any:
+    return Semaphore() if greenlets > 1 else contextlib.nullcontext()
+
+
+def sender(spec: SimpleNamespace, socket: Any) -> Any:
+    """A function that puts one message, from any greenlet."""
+    send = socket.send if spec.frames == 1 else socket.send_multipart
+    if spec.greenlets == 1:
+        return send
+    lock = Semaphore()
+
+    def put(message: Any) -> None:
+        with lock:
+            send(message)
+
+    return put
+
+
+def finish(socket: Any, sending: Sending, greenlets: list[gevent.Greenlet[..., Any]]) -> dict[str, float]:
+    sent = sum(g.get() for g in greenlets)
+    socket.send(END)
+    done()
+    return sending.figures(sent)
+
+
+def push(spec: SimpleNamespace) -> dict[str, float]:
+    message, batch, share = messages_of(spec), batch_of(spec), share_of(spec)
+    socket = socket_of(zmq.PUSH, spec.endpoint, spec.hwm)
+    put = sender(spec, socket)
+    sending = Sending()
+    deadline = clock() + spec.warm + spec.seconds
+
+    def greenlet() -> int:
+        sent = 0
+        while sent < share and (spec.messages or clock() < deadline):
+            for _ in range(batch):
+                put(message)
+            sent += batch
+        return sent
+
+    return finish(socket, sending, [gevent.spawn(greenlet) for _ in range(spec.greenlets)])
+
+
+def pull(spec: SimpleNamespace) -> dict[str, float]:
+    batch, over = batch_of(spec), Event()
+    meter = Meter(spec, over.set)
+    socket = socket_of(zmq.PULL, spec.endpoint, spec.hwm)
+    receive = socket.recv if spec.frames == 1 else socket.recv_multipart
+    lock = lock_for(spec.greenlets)
+
+    def alone() -> None:
+        while not meter.done:
+            for _ in range(batch):
+                receive()
+            meter.add(batch)
+
+    def shared() -> None:
+        while not meter.done:
+            for _ in range(batch):
+                with lock:
+                    receive()
+            meter.add(batch)
+
+    function = alone if spec.greenlets == 1 else shared
+    return measure(meter, over, [gevent.spawn(function) for _ in range(spec.greenlets)])
+
+
+def round_trip(spec: SimpleNamespace) -> dict[str, float]:
+    over = Event()
+    meter = Meter(spec, over.set)
+    socket = socket_of(zmq.DEALER, spec.endpoint)
+    sending, receiving = lock_for(spec.in_flight), lock_for(spec.in_flight)
+
+    def greenlet() -> None:
+        while not meter.done:
+            with sending:
+                socket.send(stamped(spec.size))
+            with receiving:
+                reply = socket.recv()
+            meter.latencies.append(age(reply))
+            meter.add(1)
+
+    return measure(meter, over, [gevent.spawn(greenlet) for _ in range(spec.in_flight)])
+
+
+def busy_hub(spec: SimpleNamespace) -> dict[str, float]:
+    socket = socket_of(zmq.PUSH, spec.endpoint)
+    put = sender(spec, socket)
+    sending = Sending()
+    deadline = clock() + spec.warm + spec.seconds
+
+    def greenlet() -> int:
+        sent = 0
+        while clock() < deadline:
+            work(spec.work_us)
+            put(stamped(spec.size))
+            sent += 1
+            gevent.sleep(0)
+        return sent
+
+    return finish(socket, sending, [gevent.spawn(greenlet) for _ in range(spec.greenlets)])
+
+
+def wsgi(spec: SimpleNamespace) -> dict[str, float]:
+    socket = socket_of(zmq.PUSH, spec.endpoint)
+    return serve(spec, sender(spec, socket), lambda: None)
+
+
+def allow_many() -> None:
+    allow_descriptors()
+    CONTEXT.set(zmq.MAX_SOCKETS, 10_000)
+
+
+def many_sockets(spec: SimpleNamespace) -> dict[str, float]:
+    allow_many()
+    over = Event()
+    meter = Meter(spec, over.set)
+    sockets = [socket_of(zmq.PULL, endpoint) for endpoint in endpoints_of(spec)]
+
+    def greenlet(socket: Any) -> None:
+        while not meter.done:
+            socket.recv()
+            meter.add(1)
+
+    return measure(meter, over, [gevent.spawn(greenlet, socket) for socket in sockets])
+
+
+def idle(spec: SimpleNamespace) -> dict[str, float]:
+    allow_many()
+    endpoints = endpoints_of(spec)
+    sockets = [socket_of(zmq.PULL, endpoints[0])]
+    opening = Opening()
+    sockets += [socket_of(zmq.PULL, endpoint) for endpoint in endpoints[1:]]
+    getters = [gevent.spawn(socket.recv) for socket in sockets] if spec.getters else []
+    gevent.sleep(spec.settle)
+    opening.opened(len(sockets) - 1)
+    gevent.sleep(spec.seconds)
+    figures = opening.figures()
+    say("done")
+    gevent.killall(getters)
+    return figures
+
+
+if __name__ == "__main__":
+    main({function.__name__: function
+          for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle)})  # fmt: skip

@@ -1,0 +1,311 @@
+"""What is measured: scenarios, their variants and candidates, the metrics of each, and the figures asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NATIVE, PYTHON = "zgreen native", "zgreen python"
+GREEN, BLOCKING, ASYNCIO, CPP = "zmq.green", "blocking pyzmq", "zmq.asyncio", "C++"
+NO_PUSH = "pushes nothing"
+
+# module in candidates/, and the options that make it this candidate
+CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
+    NATIVE: ("zgreen_channel", {"engine": "native"}),
+    PYTHON: ("zgreen_channel", {"engine": "python"}),
+    GREEN: ("zmq_green", {}),
+    BLOCKING: ("blocking", {}),
+    ASYNCIO: ("zmq_asyncio", {}),
+    CPP: ("cpp", {}),
+    NO_PUSH: ("blocking", {"push": 0}),
+}
+ENGINES = {NATIVE: "native", PYTHON: "python"}
+ALL = (NATIVE, PYTHON, GREEN, BLOCKING, ASYNCIO, CPP)
+
+Reports = Mapping[str, Mapping[str, Any]]  # of "candidate", "peer" and "load"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """*key* is its name in JSON; *better* is "more" or "less"."""
+
+    key: str
+    title: str
+    better: str
+    digits: int = 0
+
+
+RATE = Metric("rate", "msg/s", "more")
+CPU = Metric("cpu_us", "CPU us/msg", "less", 2)
+P50 = Metric("p50_us", "p50 us", "less")
+P99 = Metric("p99_us", "p99 us", "less")
+REQUESTS = Metric("rate", "requests/s", "more")
+CPU_SECONDS = Metric("cpu_s", "CPU s", "less", 4)
+SWITCHES = Metric("switches", "context switches", "less")
+PER_CHANNEL = Metric("bytes_per_channel", "bytes/channel", "less")
+PEAK = Metric("peak_kib", "peak KiB", "less")
+# Not a figure of the candidate: how much of its time the peer's busiest thread ran. Near 1 it may be the bottleneck.
+PEER_BUSY = Metric("peer_busy", "peer busy", "less", 2)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure asked for: *metric* of zgreen, over that of *against*, is *bound* ("at least", "at most") *factor*.
+
+    Without *against* the figure itself is meant; *of* names another variant of zgreen's own instead.
+    """
+
+    variant: str
+    metric: str
+    bound: str
+    factor: float
+    against: str | None = None
+    of: str | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """*options* go to the candidate, *peer* to its peer; *metrics*, if given, in place of the scenario's."""
+
+    name: str
+    options: Mapping[str, Any]
+    peer: Mapping[str, Any]
+    candidates: tuple[str, ...] = ALL
+    metrics: tuple[Metric, ...] = ()
+    function: str = ""  # of the candidate, where it is not named as the scenario
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    about: str
+    variants: tuple[Variant, ...]
+    metrics: tuple[Metric, ...]
+    measure: Callable[[Reports], dict[str, float]]
+    charts: tuple[str, ...]  # keys of metrics
+    targets: tuple[Target, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)  # why a candidate is not in it
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long runs are, in seconds, and how big."""
+
+    seconds: float = 0.5
+    quick: bool = False
+
+    @property
+    def warm(self) -> float:
+        return 0.02 if self.quick else 0.1
+
+
+def _sent(reports: Reports) -> dict[str, float]:
+    """Rates are the sink's: what has arrived. CPU is all of the candidate's, over all of its messages."""
+    candidate, peer = reports["candidate"], reports["peer"]
+    figures = {
+        "rate": peer["count"] / peer["seconds"],
+        "cpu_us": candidate["cpu"] / max(1, candidate["sent"]) * 1e6,
+        "peer_busy": peer["busy"],
+    }
+    if "p50_us" in peer:
+        figures.update(p50_us=peer["p50_us"], p99_us=peer["p99_us"])
+    return figures
+
+
+def _received(reports: Reports) -> dict[str, float]:
+    candidate, peer = reports["candidate"], reports["peer"]
+    figures = {
+        "rate": candidate["count"] / candidate["seconds"],
+        "cpu_us": candidate["cpu"] / candidate["count"] * 1e6,
+        "peer_busy": peer["busy"],
+    }
+    if "p50_us" in candidate:
+        figures.update(p50_us=candidate["p50_us"], p99_us=candidate["p99_us"])
+    return figures
+
+
+def _served(reports: Reports) -> dict[str, float]:
+    load = reports["load"]
+    if load["errors"]:
+        raise ValueError(f"the load found {load['errors']}")
+    return {key: load[key] for key in ("rate", "p50_us", "p99_us")}
+
+
+def _idled(reports: Reports) -> dict[str, float]:
+    candidate = reports["candidate"]
+    return {"cpu_s": candidate["cpu"], "switches": candidate["switches"]}
+
+
+def _held(reports: Reports) -> dict[str, float]:
+    candidate = reports["candidate"]
+    if "peak" not in candidate:
+        return {"bytes_per_channel": candidate["bytes_per_channel"]}
+    return {"peak_kib": candidate["peak"] / 1024, **_sent(reports)}
+
+
+# name, greenlets, bytes per frame, frames, high-water mark: 1,000 messages of 1 MiB in each buffer would not fit
+_PUSH_SHAPES = (
+    ("1-greenlet", 1, 100, 1, 1000),
+    ("100-greenlets", 100, 100, 1, 1000),
+    ("1000-greenlets", 1000, 100, 1, 1000),
+    ("1KiB", 100, 1024, 1, 1000),
+    ("64KiB", 100, 65536, 1, 1000),
+    ("1MiB", 100, 1 << 20, 1, 32),
+    ("3-frames", 100, 100, 3, 1000),
+)
+_PULL_SHAPES = tuple(
+    (name, 1 if greenlets == 100 and name != "100-greenlets" else greenlets, size, frames, hwm)
+    for name, greenlets, size, frames, hwm in _PUSH_SHAPES if name != "1000-greenlets"
+)  # fmt: skip
+
+
+def _shaped(greenlets: int, size: int, frames: int, hwm: int, lengths: Lengths) -> dict[str, Any]:
+    return {"greenlets": greenlets, "size": size, "frames": frames, "hwm": hwm, "messages": 0,
+            "seconds": lengths.seconds, "warm": lengths.warm}  # fmt: skip
+
+
+def push(lengths: Lengths) -> Scenario:
+    variants = []
+    for name, greenlets, size, frames, hwm in _PUSH_SHAPES:
+        options = _shaped(greenlets, size, frames, hwm, lengths)
+        variants.append(Variant(name, options, {"mode": "sink", "hwm": options["hwm"], "warm": lengths.warm}))
+    return Scenario(
+        "push",
+        "Greenlets put on one PUSH: 100 bytes, if not said otherwise, and 100 greenlets. The peer counts.",
+        tuple(variants), (RATE, CPU, PEER_BUSY), _sent, ("rate", "cpu_us"),
+        (
+            Target("100-greenlets", "rate", "at least", 12, GREEN),
+            Target("100-greenlets", "rate", "at least", 1.5, BLOCKING),
+            Target("100-greenlets", "rate", "at least", 0.6, CPP),
+            Target("1MiB", "rate", "at least", 0.9, CPP),
+        ),
+    )  # fmt: skip
+
+
+def pull(lengths: Lengths) -> Scenario:
+    variants = []
+    for name, greenlets, size, frames, hwm in _PULL_SHAPES:
+        options = _shaped(greenlets, size, frames, hwm, lengths)
+        source = {"mode": "source", **{key: options[key] for key in ("size", "frames", "hwm")}}
+        variants.append(Variant(name, options, source))
+    return Scenario(
+        "pull",
+        "Greenlets get from one PULL: 100 bytes, if not said otherwise, and 1 greenlet. The candidate counts.",
+        tuple(variants), (RATE, CPU, PEER_BUSY), _received, ("rate", "cpu_us"),
+        (
+            Target("1-greenlet", "rate", "at least", 15, GREEN),
+            Target("1-greenlet", "rate", "at least", 1.1, BLOCKING),
+        ),
+    )  # fmt: skip
+
+
+def round_trip(lengths: Lengths) -> Scenario:
+    options = {"size": 100, "seconds": lengths.seconds, "warm": lengths.warm}
+    return Scenario(
+        "round_trip",
+        "DEALER to a process that echoes, 100 bytes: one request in flight, and 100 greenlets with one each.",
+        tuple(Variant(f"{n}-in-flight", {**options, "in_flight": n}, {"mode": "echo"}) for n in (1, 100)),
+        (P50, P99, RATE, CPU, PEER_BUSY), _received, ("p50_us", "rate"),
+        (
+            Target("1-in-flight", "p50_us", "at most", 1.3, GREEN),
+            Target("100-in-flight", "rate", "at least", 3, GREEN),
+        ),
+    )  # fmt: skip
+
+
+def busy_hub(lengths: Lengths) -> Scenario:
+    sizes = (50, 200, 1000)
+    options = {**_shaped(8, 100, 1, 1000, lengths), "seconds": 2 * lengths.seconds}
+    peer = {"mode": "sink", "stamped": 1, "warm": lengths.warm}
+    targets = []
+    for size in sizes:
+        targets += [Target(f"{size}us", key, "at most", 1.1, GREEN) for key in ("p50_us", "p99_us")]
+        targets.append(Target(f"{size}us", "rate", "at least", 1.0, GREEN))
+    return Scenario(
+        "busy_hub",
+        "8 greenlets, each so much Python work (CPU time of the hub's thread) and then one put of 100 bytes, without "
+        "end: the hub is saturated. Latency is from the put to the peer's receive.",
+        tuple(Variant(f"{size}us", {**options, "work_us": size}, peer) for size in sizes),
+        (RATE, P50, P99, CPU, PEER_BUSY), _sent, ("p50_us", "p99_us", "rate"), tuple(targets),
+    )  # fmt: skip
+
+
+def wsgi(lengths: Lengths) -> Scenario:
+    seconds = 1 if lengths.quick else max(1, round(4 * lengths.seconds))
+    options = {"greenlets": 64, "size": 100, "frames": 1, "push": 1, "load_seconds": seconds}
+    return Scenario(
+        "wsgi",
+        "gevent's pywsgi under HTTP load from 64 connections; each request pushes 100 bytes to one shared PUSH.",
+        (Variant("64-connections", options, {"mode": "sink"}, (NO_PUSH, NATIVE, PYTHON, GREEN, BLOCKING)),),
+        (REQUESTS, P50, P99), _served, ("rate", "p99_us"),
+        (
+            Target("64-connections", "rate", "at least", 0.95, NO_PUSH),
+            Target("64-connections", "rate", "at least", 1.0, GREEN),
+        ),
+        {ASYNCIO: "no gevent server", CPP: "no gevent server"},
+    )  # fmt: skip
+
+
+def many_sockets(lengths: Lengths) -> Scenario:
+    variants = []
+    for channels in (1, 10, 100, 1000):
+        busy = min(channels, 10)
+        options = {"channels": channels, "busy": busy, "seconds": lengths.seconds, "warm": lengths.warm}
+        peer = {"mode": "source", "sockets": busy, "idle": 1, "rate": 20_000, "size": 100}
+        candidates = (NATIVE, PYTHON, GREEN, BLOCKING, ASYNCIO)
+        variants.append(Variant(f"{channels}-channels", options, peer, candidates))
+    return Scenario(
+        "many_sockets",
+        "PULL channels on one pump, a greenlet waiting on each; 20,000 messages of 100 bytes per second in all, on 10 "
+        "of them (on the one where there is one), the others connected and silent.",
+        tuple(variants), (CPU, RATE, PEER_BUSY), _received, ("cpu_us",),
+        (Target("1000-channels", "cpu_us", "at most", 1.2, of="10-channels"),),
+        {CPP: "what a C++ program pays here is a matter of how it polls"},
+    )  # fmt: skip
+
+
+def _open(channels: int, seconds: float, getters: int, settle: float) -> dict[str, Any]:
+    return {"channels": channels, "busy": 0, "seconds": seconds, "getters": getters, "settle": settle}
+
+
+SILENT = {"mode": "source", "sockets": 0, "idle": 1}
+
+
+def idle(lengths: Lengths) -> Scenario:
+    options = _open(1000, 0.5 if lengths.quick else 5, 1, 0.5)
+    return Scenario(
+        "idle",
+        f"1,000 PULL channels, connected, a greenlet waiting on each, no traffic for {options['seconds']:g} s.",
+        (Variant("1000-channels", options, SILENT, (NATIVE, PYTHON, GREEN, CPP)),),
+        (CPU_SECONDS, SWITCHES), _idled, ("cpu_s", "switches"),
+        (
+            Target("1000-channels", "cpu_s", "at most", 0.01),
+            Target("1000-channels", "switches", "at most", 10),
+        ),
+        {BLOCKING: "a thread per socket, or a poll that is C++'s case", ASYNCIO: "as zmq.green: a watcher per socket"},
+    )  # fmt: skip
+
+
+def memory(lengths: Lengths) -> Scenario:
+    channels, messages = (100, 20_000) if lengths.quick else (1000, 1_000_000)
+    passing = {**_shaped(100, 100, 1, 1000, lengths), "messages": messages}
+    # the sink takes 4 us for a message, so that the sender is faster and the queue full all the time
+    slow = {"mode": "sink", "pause_ns": 4000}
+    return Scenario(
+        "memory",
+        f"Resident bytes per connected PULL channel, of {channels:,}; and the peak, over what was resident before, "
+        f"while 100 greenlets put {messages:,} messages of 100 bytes and the receiver is slower.",
+        (
+            Variant("open", _open(channels, 0, 0, 0.3), SILENT, ALL, (PER_CHANNEL,), "idle"),
+            Variant("full-queue", passing, slow, (NATIVE, PYTHON, BLOCKING, CPP), (PEAK, RATE), "push"),
+        ),
+        (PER_CHANNEL, PEAK, RATE), _held, ("bytes_per_channel", "peak_kib"), (),
+        {GREEN: "full-queue: slower than the receiver, so no queue is ever full", ASYNCIO: "full-queue: the same"},
+    )  # fmt: skip
+
+
+SCENARIOS: dict[str, Callable[[Lengths], Scenario]] = {
+    function.__name__: function
+    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory)
+}

@@ -1,0 +1,90 @@
+"""benchmarks/ runs as its README says, and writes what it says. No test looks at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import LIMIT
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = 2
+PUSH, ROUND_TRIP = "100-greenlets", "1-in-flight"
+# each starts some dozens of processes, one after the other
+pytestmark = pytest.mark.timeout(2.5 * LIMIT)
+
+ALWAYS = {"zgreen python", "zmq.green", "blocking pyzmq", "zmq.asyncio"}  # native and C++ need a compiler
+
+
+def benchmarks(*arguments: str, status: int = 0, **environment: str) -> str:
+    """Run it in the root, as the README has it; the children find the zgreen that the tests have found."""
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=2 * LIMIT,
+    )  # fmt: skip
+    assert result.returncode == status, f"{result.stdout}\n{result.stderr}"
+    return result.stdout + result.stderr
+
+
+def check_candidate(measured: dict, metrics: set[str]) -> None:
+    assert len(measured["runs"]) == ROUNDS
+    for run in measured["runs"]:
+        assert set(run) == metrics
+    for key, figures in measured["summary"].items():
+        values = [run[key] for run in measured["runs"]]
+        assert figures["min"] == min(values) <= figures["median"] <= max(values) == figures["max"]
+
+
+def check_result(result: dict, variant: str, metrics: set[str]) -> None:
+    assert result["settings"] == {"rounds": ROUNDS, "seconds": 0.01, "quick": True}
+    assert {"cpu", "cores", "system", "python", "gevent", "pyzmq", "libzmq", "compiler"} <= set(result["machine"])
+    assert result["failures"] == []
+    assert list(result["variants"]) == [variant]
+    measured = result["variants"][variant]
+    assert set(measured) >= ALWAYS
+    assert set(measured).isdisjoint(result["left_out"])
+    assert set(measured) | set(result["left_out"]) == ALWAYS | {"zgreen native", "C++"}
+    for candidate in measured.values():
+        check_candidate(candidate, metrics)
+    for target in result["targets"]:
+        assert target["variant"] == variant
+        assert target["bound"] in ("at least", "at most")
+        assert (target["reached"]["zgreen python"] is None) == (target["met"]["zgreen python"] is None)
+
+
+def test_two_scenarios(tmp_path: Path) -> None:
+    said = benchmarks(
+        "--quick", "--rounds", str(ROUNDS), "--seconds", "0.01", f"push/{PUSH}", f"round_trip/{ROUND_TRIP}",
+        "--output", str(tmp_path),
+    )  # fmt: skip
+    for name in ALWAYS:
+        assert said.count(f"| {name} ") >= 2
+    push, round_trip = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("push", "round_trip"))
+    check_result(push, PUSH, {"rate", "cpu_us", "peer_busy"})
+    check_result(round_trip, ROUND_TRIP, {"rate", "cpu_us", "peer_busy", "p50_us", "p99_us"})
+    assert [target["asked"] for target in round_trip["targets"]] == [1.3]
+    page = (tmp_path / "README.md").read_text()
+    assert "## push" in page
+    assert "## round_trip" in page
+    published = page + "".join(file.read_text() for file in tmp_path.glob("*.json"))
+    assert str(ROOT) not in published
+    assert sys.prefix not in published
+
+
+@pytest.mark.parametrize("scenario", ["push/3-frames", "pull/3-frames", "round_trip/100-in-flight",
+                                      "many_sockets/10-channels"])  # fmt: skip
+def test_without_a_compiler_the_peer_is_python(scenario: str) -> None:
+    candidates = ("--candidates", "zgreen python", "C++")
+    said = benchmarks("--quick", "--seconds", "0.01", scenario, *candidates, CXX="no-such-compiler")
+    assert "- peer: Python" in said
+    assert "Not in it: C++: there is no compiler no-such-compiler." in said
+    assert "| zgreen python " in said
+
+
+@pytest.mark.parametrize(("word", "complaint"), [("pus", "no scenario pus"), ("push/7", "push has no variant 7")])
+def test_a_wrong_name_is_refused(word: str, complaint: str) -> None:
+    assert complaint in benchmarks("--quick", word, status=2)

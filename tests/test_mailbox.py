@@ -1,0 +1,157 @@
+"""Mailbox, Bell and Reply: how one thread tells another something."""
+
+from gevent import monkey
+from support import LIMIT, real_threads
+
+from zgreen._engine._mailbox import Bell, Mailbox, Reply
+
+
+def readable(mailbox, seconds=0.0):
+    poller = monkey.get_original("select", "poll")()
+    poller.register(mailbox.signaler.fileno(), 1)
+    return bool(poller.poll(seconds * 1000))
+
+
+def taken(mailbox):
+    items = []
+    while (item := mailbox.take()) is not None:
+        items.append(item)
+    return items
+
+
+def test_items_come_in_order():
+    mailbox = Mailbox()
+    for i in range(5):
+        mailbox.send(i)
+    assert len(mailbox) == 5
+    assert taken(mailbox) == [0, 1, 2, 3, 4]
+    assert mailbox.take() is None
+    assert len(mailbox) == 0
+
+
+def test_it_rings_only_a_sleeper():
+    """And a sleeper only once, however much is sent."""
+    mailbox = Mailbox()
+    mailbox.send(1)
+    assert not readable(mailbox)
+    assert taken(mailbox) == [1]
+    assert mailbox.sleeping() is True
+    mailbox.send(2)
+    assert readable(mailbox)
+    mailbox.signaler.drain()
+    mailbox.send(3)
+    assert not readable(mailbox)
+    assert taken(mailbox) == [2, 3]
+
+
+def test_it_does_not_sleep_over_an_item():
+    """What was sent just before is seen by the look that comes after saying so."""
+    mailbox = Mailbox()
+    mailbox.send(1)
+    assert mailbox.sleeping() is False
+    assert mailbox.asleep is False
+
+
+def test_a_send_between_saying_and_looking(monkeypatch):
+    """The order of the race: the owner has said that it sleeps, then the item comes, then the owner looks."""
+
+    class Items(list):
+        sender = None
+
+        def __bool__(self):
+            if self.sender is not None:
+                sender, self.sender = self.sender, None
+                sender()
+            return len(self) > 0
+
+        def popleft(self):
+            return self.pop(0)
+
+    mailbox = Mailbox()
+    mailbox._items = Items()
+    mailbox._items.sender = lambda: mailbox.send("just now")
+    assert mailbox.sleeping() is False
+    assert readable(mailbox)  # it rang, which does no harm
+    assert mailbox.take() == "just now"
+
+
+def test_no_wake_up_is_lost_between_threads():
+    """Every item that one thread sends wakes the other, which sleeps between any two."""
+    there, back = Mailbox(), Mailbox()
+    count = 2000
+
+    def echo():
+        for _ in range(count):
+            back.send(wait(there))
+
+    def wait(mailbox):
+        while (item := mailbox.take()) is None:
+            if mailbox.sleeping():
+                assert readable(mailbox, LIMIT), "a lost wake-up"
+                mailbox.signaler.drain()
+        return item
+
+    with real_threads(2) as spawn:
+        echoing = spawn(echo)
+
+        def ask():
+            for i in range(count):
+                there.send(i)
+                assert wait(back) == i
+
+        spawn(ask).get()
+        echoing.get()
+
+
+def test_many_senders():
+    mailbox = Mailbox()
+    with real_threads(4) as spawn:
+
+        def send(name):
+            for i in range(1000):
+                mailbox.send((name, i))
+
+        for sender in [spawn(send, n) for n in range(4)]:
+            sender.get()
+    items = taken(mailbox)
+    assert sorted(items) == sorted((n, i) for n in range(4) for i in range(1000))
+    for n in range(4):
+        assert [i for name, i in items if name == n] == list(range(1000))
+
+
+def test_a_bell_asks_once_until_somebody_looks():
+    mailbox = Mailbox()
+    looked = []
+    bell = Bell(mailbox, lambda: looked.append(1))
+    for _ in range(3):
+        bell.ring()
+    assert len(mailbox) == 1
+    mailbox.take()()
+    assert looked == [1]
+    bell.ring()
+    assert len(mailbox) == 1
+
+
+def test_a_ring_while_somebody_looks_is_not_lost():
+    """It may be about what they have just passed."""
+    mailbox = Mailbox()
+    bell = Bell(mailbox, lambda: bell.ring())
+    bell.ring()
+    mailbox.take()()
+    assert len(mailbox) == 1
+
+
+def test_a_reply():
+    mailbox = Mailbox()
+    seen = []
+    reply = Reply(mailbox, seen.append)
+    reply.complete("value")
+    assert seen == []  # its asker's thread calls
+    mailbox.take()()
+    assert seen == [reply]
+    assert (reply.value, reply.error) == ("value", None)
+    error = ValueError()
+    reply = Reply(mailbox, seen.append)
+    reply.complete(error=error)
+    mailbox.take()()
+    assert (reply.value, reply.error) == (None, error)

@@ -1,0 +1,128 @@
+# What is taken from core.hpp.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libcpp cimport bool
+from libcpp.atomic cimport atomic
+from libcpp.memory cimport shared_ptr
+from libcpp.vector cimport vector
+
+
+cdef extern from "core.hpp" namespace "zgreen" nogil:
+    cdef cppclass Msg:
+        pass
+
+    cdef cppclass Api:
+        int (*msg_init)(Msg *) noexcept
+        int (*msg_init_size)(Msg *, size_t) noexcept
+        int (*msg_init_data)(Msg *, void *, size_t, void (*)(void *, void *) noexcept, void *) noexcept
+        void *(*msg_data)(Msg *) noexcept
+        size_t (*msg_size)(const Msg *) noexcept
+        int (*msg_more)(const Msg *) noexcept
+        int (*msg_copy)(Msg *, Msg *) noexcept
+        int (*msg_close)(Msg *) noexcept
+        int (*msg_send)(Msg *, void *, int) noexcept
+        int (*msg_recv)(Msg *, void *, int) noexcept
+        int (*getsockopt)(void *, int, void *, size_t *) noexcept
+        int (*error)() noexcept
+
+    cdef cppclass Counts:
+        atomic[int64_t] made
+        atomic[int64_t] freed
+        void add_made(int64_t)
+        void add_freed(int64_t)
+
+    cdef cppclass Message:
+        uint64_t token
+        uint32_t count
+        Message()
+        Msg *frames()
+        void reserve(uint32_t) except +
+        void close(const Api &, Counts &)
+
+    cdef enum class NoticeKind(uint8_t):
+        Room
+        Message
+        Outcome
+        Refused
+
+    cdef cppclass Notice:
+        NoticeKind kind
+        uint64_t pipe
+        uint64_t token
+        int error
+        Message message
+
+    cdef cppclass HubBox:
+        void take(vector[Notice] &)
+
+    cdef cppclass Bell:
+        void nobody()
+        void hub()
+        void foreign(int) except +
+        void answered()
+
+    cdef cppclass Releases:
+        Releases(int) except +
+        void *hint(void *) except +
+        @staticmethod
+        void free_content(void *, void *) noexcept
+        bool any()
+        void take(vector[void *] &)
+
+    cdef enum class Overflow(uint8_t):
+        Block
+        DropOldest
+        DropNewest
+
+    cdef cppclass Pipe:
+        bool has_room(size_t)
+        bool push(Message) except +
+        bool pop(Message &) except +
+        bool withdraw(Message &) except +
+        const uint64_t id
+        atomic[bool] open
+        atomic[bool] finished
+        atomic[size_t] pending
+        atomic[size_t] waiting
+        atomic[uint64_t] sent
+        atomic[uint64_t] received
+        atomic[uint64_t] refused
+        atomic[uint64_t] dropped
+        Bell room
+        Bell message
+        double deadline
+        uint64_t flush_target
+
+    cdef enum class EventKind(uint8_t):
+        Mail
+        Failed
+        Drained
+        Readable
+        Outcome
+        Flushed
+
+    cdef cppclass Event:
+        EventKind kind
+        uint64_t number
+        int error
+
+    cdef cppclass Core:
+        Core(const Api &, int, int, int) except +
+        const Api api
+        HubBox hub
+        Counts out_hub
+        Counts out_thread
+        Counts in_thread
+        Counts in_hub
+        vector[Event] events
+        @staticmethod
+        double now()
+        shared_ptr[Pipe] make_pipe(int, size_t, size_t, Overflow) except +
+        void post_mail()
+        int attach(const shared_ptr[Pipe] &, void *, int) except +
+        void detach(Pipe &) except +
+        uint64_t watch(int) except +
+        void unwatch(int)
+        void make_ready(Pipe &) except +
+        void begin_close(Pipe &, double) except +
+        void step(double) except +

@@ -1,0 +1,506 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=False
+"""The native engine: the data path of `core.hpp`, which never takes the GIL.
+
+The hub side copies frames into `zmq_msg_t`s and appends them to a pipe; the owning thread moves them to libzmq in
+parallel, and takes the GIL only for commands. Frames of 64 KiB and more are not copied: libzmq reads them in place,
+and the hub releases their owner when libzmq has let go of it.
+
+Fork: a mutex may be held by a thread that the child does not have. So the child touches nothing of core.hpp that has
+one, and leaks the parent's pipes and cores instead of destroying them.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
+from libcpp cimport bool
+from libcpp.memory cimport make_shared, shared_ptr
+from libcpp.utility cimport move
+from libcpp.vector cimport vector
+from posix.unistd cimport getpid
+
+from . cimport _core
+from ._core cimport Core, EventKind, Msg, NoticeKind, Overflow, Releases
+
+import os
+import weakref
+from functools import partial
+
+import zmq
+
+from . import _libzmq
+from ._closing import Farewell
+from ._commands import Commands
+from ._mailbox import Mailbox
+
+cdef uint64_t NO_TARGET = <uint64_t> -1
+cdef size_t ZERO_COPY = 65536  # bytes, from here up
+
+cdef _core.Api api
+
+
+def _load_api():
+    cdef uintptr_t[12] a
+    for i, address in enumerate(_libzmq.addresses()):
+        a[i] = address
+    api.msg_init = <int (*)(Msg *) noexcept nogil> a[0]
+    api.msg_init_size = <int (*)(Msg *, size_t) noexcept nogil> a[1]
+    api.msg_init_data = <int (*)(Msg *, void *, size_t, void (*)(void *, void *) noexcept nogil, void *) noexcept nogil> a[2]
+    api.msg_data = <void *(*)(Msg *) noexcept nogil> a[3]
+    api.msg_size = <size_t (*)(const Msg *) noexcept nogil> a[4]
+    api.msg_more = <int (*)(const Msg *) noexcept nogil> a[5]
+    api.msg_copy = <int (*)(Msg *, Msg *) noexcept nogil> a[6]
+    api.msg_close = <int (*)(Msg *) noexcept nogil> a[7]
+    api.msg_send = <int (*)(Msg *, void *, int) noexcept nogil> a[8]
+    api.msg_recv = <int (*)(Msg *, void *, int) noexcept nogil> a[9]
+    api.getsockopt = <int (*)(void *, int, void *, size_t *) noexcept nogil> a[10]
+    api.error = <int (*)() noexcept nogil> a[11]
+
+
+_load_api()
+
+OVERFLOWS = {"block": 0, "drop_oldest": 1, "drop_newest": 2}
+
+
+cdef class _Core:
+    """Owns a Core; in the child of a fork it is leaked."""
+
+    cdef Core *core
+    cdef shared_ptr[Releases] releases
+    cdef int pid
+    cdef object signaler
+    cdef readonly dict replies  # token -> Reply; whoever has the GIL
+    cdef uint64_t last_token
+
+    def __cinit__(self, signaler, hub_signaler):
+        self.pid = getpid()
+        self.signaler = signaler
+        self.replies = {}
+        self.core = new Core(api, signaler.fileno(), signaler.ring_fileno(), hub_signaler.ring_fileno())
+        self.releases = make_shared[Releases](<int> hub_signaler.ring_fileno())
+
+    def __dealloc__(self):
+        if self.core is not NULL and getpid() == self.pid:
+            del self.core
+
+    # ---- any thread that has the GIL
+
+    def post_mail(self):
+        self.core.post_mail()
+
+    cdef uint64_t token(self, reply):
+        self.last_token += 1
+        self.replies[self.last_token] = reply
+        return self.last_token
+
+    def counts(self):
+        """How many zmq_msg_t with content were made, and how many were freed or given to libzmq."""
+        cdef Core *c = self.core
+        made = c.out_hub.made.load() + c.in_thread.made.load()
+        freed = (c.out_hub.freed.load() + c.out_thread.freed.load()
+                 + c.in_thread.freed.load() + c.in_hub.freed.load())
+        return made, freed
+
+    cdef void release(self):
+        """Let go of what libzmq has read in place."""
+        cdef vector[void *] owners
+        if not self.releases.get().any():
+            return
+        self.releases.get().take(owners)
+        for owner in owners:
+            Py_DECREF(<object> owner)
+
+    # ---- the owning thread
+
+    def step(self, timeout):
+        """Run until there is an event, or for one pass if there is a timeout; [(kind, number, errno)]."""
+        cdef double seconds = -1 if timeout is None else timeout
+        with nogil:
+            self.core.step(seconds)
+            while seconds < 0 and self.core.events.empty():
+                self.core.step(seconds)
+        events = []
+        for event in self.core.events:
+            events.append((<int> event.kind, event.number, event.error))
+        self.core.events.clear()
+        return events
+
+    def attach(self, NativePipe pipe):
+        cdef uintptr_t handle = pipe.socket.underlying
+        error = self.core.attach(pipe.pipe[0], <void *> handle, pipe.fd)
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def detach(self, NativePipe pipe):
+        self.core.detach(pipe.p[0])
+
+    def watch(self, int fd):
+        return self.core.watch(fd)
+
+    def unwatch(self, int fd):
+        self.core.unwatch(fd)
+
+    def make_ready(self, NativePipe pipe):
+        self.core.make_ready(pipe.p[0])
+
+    def expect(self, NativePipe pipe, uint64_t settled):
+        pipe.p.flush_target = settled
+
+    def begin_close(self, NativePipe pipe, double linger):
+        self.core.begin_close(pipe.p[0], linger)
+
+
+cdef class NativePipe:
+    """See `_api.Pipe`."""
+
+    cdef shared_ptr[_core.Pipe] *pipe  # on the heap, to be leaked in the child of a fork
+    cdef _core.Pipe *p
+    cdef _Core core
+    cdef int pid
+    cdef bint multipart, forgotten
+    cdef object hub  # the hub's mailbox
+    cdef object room, message  # bells
+    cdef readonly object owner
+    cdef public object socket  # the owning thread
+    cdef public int fd  # likewise
+    cdef public list replies  # likewise: who waits for the end
+    cdef public list flushes  # likewise: [(how many sent or refused, Reply)]
+    cdef public bint asked  # likewise: to send what is pending before it is closed
+    cdef object __weakref__
+
+    def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart):
+        cdef size_t out_max = <size_t> -1 if out_maxsize is None else out_maxsize
+        cdef size_t in_max = <size_t> -1 if in_maxsize is None else in_maxsize
+        cdef int policy = OVERFLOWS[overflow]
+        self.pid = getpid()
+        self.core = core
+        self.hub = hub
+        self.owner = owner
+        self.multipart = multipart
+        self.fd = -1
+        self.replies = []
+        self.flushes = []
+        self.pipe = new shared_ptr[_core.Pipe](core.core.make_pipe(kind, out_max, in_max, <Overflow> policy))
+        self.p = self.pipe.get()
+
+    def __dealloc__(self):
+        if self.pipe is not NULL and getpid() == self.pid:
+            del self.pipe
+
+    # ---- hub side
+
+    cpdef bint try_push(self, frames, reply, Py_ssize_t reserved) except -1:
+        cdef _core.Message message
+        if not (self.p.has_room(reserved) if reserved >= 0 else self.p.open.load()):
+            return False
+        self.fill(message, frames)
+        if reply is not None:
+            message.token = self.core.token(reply)
+        cdef uint64_t token = message.token
+        if not self.p.push(move(message)):
+            message.close(api, self.core.core.out_hub)
+            self.core.replies.pop(token, None)
+            return False
+        self.core.release()
+        return True
+
+    cdef int fill(self, _core.Message &message, frames) except -1:
+        """Make *frames*, bytes or a tuple of bytes, a message."""
+        cdef Py_ssize_t n, i
+        if type(frames) is bytes:
+            self.fill_frame(message.frames(), frames)
+            message.count = 1
+        else:
+            n = len(frames)
+            message.reserve(n)
+            for i in range(n):
+                try:
+                    self.fill_frame(&message.frames()[i], frames[i])
+                except BaseException:
+                    self.core.core.out_hub.add_made(message.count)
+                    message.close(api, self.core.core.out_hub)
+                    raise
+                message.count += 1
+        self.core.core.out_hub.add_made(message.count)
+        return 0
+
+    cdef int fill_frame(self, Msg *msg, frame) except -1:
+        cdef size_t size = PyBytes_GET_SIZE(frame)
+        cdef char *data = PyBytes_AS_STRING(frame)
+        cdef int rc
+        if size < ZERO_COPY:
+            rc = api.msg_init_size(msg, size)
+            if rc == 0:
+                memcpy(api.msg_data(msg), data, size)
+        else:
+            Py_INCREF(frame)
+            rc = api.msg_init_data(msg, data, size, Releases.free_content,
+                                   self.core.releases.get().hint(<void *> <PyObject *> frame))
+            if rc < 0:
+                Py_DECREF(frame)
+        if rc < 0:
+            raise MemoryError(f"no memory for a frame of {size} bytes")
+        return 0
+
+    cpdef object try_pop(self, size_t reserved):
+        cdef _core.Message message
+        if self.p.waiting.load() <= reserved or self.forgotten:
+            return None
+        if not self.p.pop(message):
+            return None
+        try:
+            return self.received_message(message)
+        finally:
+            message.close(api, self.core.core.in_hub)
+
+    cdef object received_message(self, _core.Message &message):
+        if message.count == 1 and not self.multipart:
+            return frame_bytes(message.frames())
+        cdef uint32_t i
+        return [frame_bytes(&message.frames()[i]) for i in range(message.count)]
+
+    def has_room(self):
+        return self.p.has_room(0)
+
+    def pending(self):
+        return self.p.pending.load()
+
+    def waiting(self):
+        return 0 if self.forgotten else self.p.waiting.load()
+
+    def withdraw(self):
+        """[(frames, reply)] of all that was not sent."""
+        cdef _core.Message message
+        items = []
+        if self.forgotten:
+            return items
+        while self.p.withdraw(message):
+            frames = self.sent_frames(message)
+            reply = self.core.replies.pop(message.token, None) if message.token else None
+            message.close(api, self.core.core.out_hub)
+            items.append((frames, reply))
+        return items
+
+    cdef object sent_frames(self, _core.Message &message):
+        """As they were pushed."""
+        cdef uint32_t i
+        if message.count == 1:
+            return frame_bytes(message.frames())
+        return tuple([frame_bytes(&message.frames()[i]) for i in range(message.count)])
+
+    def forget(self):
+        self.forgotten = True
+        self.p.open.store(False)
+
+    # ---- bells
+
+    @property
+    def room_bell(self):
+        return self.room
+
+    @room_bell.setter
+    def room_bell(self, bell):
+        self.room = bell
+        self.set_bell(self.p.room, bell)
+
+    @property
+    def message_bell(self):
+        return self.message
+
+    @message_bell.setter
+    def message_bell(self, bell):
+        self.message = bell
+        self.set_bell(self.p.message, bell)
+
+    cdef int set_bell(self, _core.Bell &bell, asked) except -1:
+        if self.forgotten:
+            return 0
+        if asked is None:
+            bell.nobody()
+        elif asked.mailbox is self.hub:
+            bell.hub()
+        else:
+            bell.foreign(asked.mailbox.signaler.ring_fileno())
+        return 0
+
+    def look_for_room(self):
+        self.p.room.answered()
+        if self.room is not None:
+            self.room()
+
+    def look_for_message(self):
+        self.p.message.answered()
+        if self.message is not None:
+            self.message()
+
+    # ---- facts
+
+    @property
+    def open(self):
+        return self.p.open.load()
+
+    @open.setter
+    def open(self, bint value):
+        self.p.open.store(value)
+
+    @property
+    def finished(self):
+        return self.p.finished.load()
+
+    @finished.setter
+    def finished(self, bint value):
+        self.p.finished.store(value)
+
+    @property
+    def sent(self):
+        return self.p.sent.load()
+
+    @property
+    def received(self):
+        return self.p.received.load()
+
+    @property
+    def refused(self):
+        return self.p.refused.load()
+
+    @property
+    def dropped(self):
+        return self.p.dropped.load()
+
+    @property
+    def number(self):
+        return self.p.id
+
+    @property
+    def linger_left(self):
+        """Seconds until the deadline of closing; the owning thread."""
+        return max(0.0, self.p.deadline - Core.now())
+
+    # ---- the owning thread
+
+    def attach(self, socket):
+        self.socket = socket
+        self.fd = socket.get(zmq.FD)
+
+
+cdef object frame_bytes(Msg *msg):
+    return PyBytes_FromStringAndSize(<char *> api.msg_data(msg), api.msg_size(msg))
+
+
+class NativeMailbox(Mailbox):
+    """The owning thread sleeps in core.hpp, so that is what must know that there is mail."""
+
+    def __init__(self, hub):
+        super().__init__()
+        self.core = _Core(self.signaler, hub.signaler)
+
+    def send(self, item):
+        self._items.append(item)
+        self.core.post_mail()
+
+
+class NativeEngine(Commands):
+    """See `_api.Engine`."""
+
+    name = "native"
+
+    def __init__(self, context, hub, on_end, epoll=None, owns_context=True):
+        super().__init__(context, hub, on_end, owns_context)
+        self._core = self.mailbox.core
+        self._pipes_by_number = weakref.WeakValueDictionary()  # whoever has the GIL
+        self._numbers = {}  # the owning thread alone: Farewell -> what the core calls its descriptor
+
+    def _make_mailbox(self):
+        return NativeMailbox(self._hub)
+
+    # ---- hub side
+
+    def make_pipe(self, owner, kind, out_maxsize, in_maxsize, overflow, multipart):
+        pipe = NativePipe(self._core, self._hub, owner, kind, out_maxsize, in_maxsize, overflow, multipart)
+        self._pipes_by_number[pipe.number] = pipe
+        return pipe
+
+    def look(self):
+        """What the owning thread has for the hub, as callables; the hub."""
+        cdef _Core core = self._core
+        cdef vector[_core.Notice] notices
+        cdef size_t i
+        cdef _core.Notice *notice
+        core.core.hub.take(notices)
+        core.release()
+        items = []
+        for i in range(notices.size()):
+            notice = &notices[i]
+            if notice.kind == NoticeKind.Outcome:
+                reply = core.replies.pop(notice.token, None)
+                if reply is not None:
+                    items.append(partial(reply.complete, None, _error(notice.error)))
+                continue
+            pipe = self._pipes_by_number.get(notice.pipe)
+            if notice.kind == NoticeKind.Refused:
+                if pipe is not None:
+                    frames = (<NativePipe> pipe).sent_frames(notice.message)
+                    items.append(partial(pipe.owner.refused, frames, _error(notice.error)))
+                notice.message.close(api, core.core.out_hub)
+            elif pipe is not None:
+                items.append(pipe.look_for_room if notice.kind == NoticeKind.Room else pipe.look_for_message)
+        return items
+
+    def message_counts(self):
+        """(made, freed): they meet when nothing is under way."""
+        return self._core.counts()
+
+    # ---- the owning thread
+
+    def step(self, timeout):
+        for _ in range(len(self.mailbox)):
+            item = self.mailbox.take()
+            if item is not None:
+                self._run_command(*item)
+        timeout = self._look_at_farewells(timeout)
+        if self._stop is not None and self._all_closed():
+            return False
+        for kind, number, error in self._core.step(timeout):
+            self._take_event(kind, number, error)
+        return True
+
+    def _take_event(self, int kind, number, error):
+        if kind == <int> EventKind.Flushed:
+            pipe = self._pipes_by_number.get(number)
+            if pipe is not None:
+                self._flushed(pipe)
+        elif kind == <int> EventKind.Readable:
+            for farewell in [farewell for farewell, n in self._numbers.items() if n == number]:
+                self._look_at_farewell(farewell)
+        elif kind != <int> EventKind.Mail:
+            pipe = self._pipes_by_number.get(number)
+            if pipe is not None and pipe.fd >= 0:
+                failed = kind == <int> EventKind.Failed
+                self._finish(pipe, 0.0 if failed else pipe.linger_left, _error(error))
+
+    def _listen(self, target):
+        if type(target) is Farewell:
+            self._numbers[target] = self._core.watch(target.fd)
+        else:
+            self._core.attach(target)
+
+    def _ignore(self, target):
+        if type(target) is Farewell:
+            self._core.unwatch(target.fd)
+            del self._numbers[target]
+        else:
+            self._core.detach(target)
+
+    def _touch(self, pipe):
+        self._core.make_ready(pipe)
+
+    def _send_rest(self, pipe, linger):
+        self._core.begin_close(pipe, linger)
+
+    def _expect(self, pipe):
+        self._core.expect(pipe, pipe.flushes[0][0] if pipe.flushes else NO_TARGET)
+
+
+def _error(number):
+    return zmq.ZMQError(number) if number else None
