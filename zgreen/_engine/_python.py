@@ -168,7 +168,8 @@ class PythonEngine(Commands):
         pending = bool(pipe.outgoing)
         if pending:
             pipe.idle = False
-        writable = pending and bool(events & _POLLOUT)
+        # what libzmq did not refuse goes on: POLLOUT does not tell of messages that it would refuse for good
+        writable = pending and (not refused or bool(events & _POLLOUT))
         if refused and writable:
             writable = not self._stall(pipe)
         else:

@@ -56,9 +56,9 @@ def _register_with_multiprocessing() -> None:
 def _at_exit(park: bool = True) -> None:
     """Close all, together, within `EXIT_LINGER`. *park*: who waits then is left to wait, the process is ending.
 
-    The hub does not run meanwhile, this thread itself waits for the owning threads. For with the hub all other greenlets
-    would run on, in the child of a fork even the parent's; and gevent's hub may hang when it is entered again after a
-    Ctrl-C. A Ctrl-C now ends the wait.
+    The hub does not run meanwhile, this thread itself waits for the owning threads. For with the hub all other
+    greenlets would run on, with tracebacks of those that find their channel closed, and in the child of a fork even the
+    parent's. A Ctrl-C ends the wait.
     """
     deadline = time.monotonic() + EXIT_LINGER
     for pump in [pump for pump in tuple(_pumps) if pump.begin_exit(deadline, park)]:

@@ -369,7 +369,7 @@ class Pump:
             pass  # it has ended meanwhile
 
     def begin_exit(self, deadline: float, park: bool) -> bool:
-        """The process ends: have all channels closed, but do not wait. False if nothing is to be done. See `process`."""
+        """The process ends: have all channels closed, but do not wait; False if nothing is to do. See `process`."""
         if self._pool is None or self._error is not None:
             return False
         self._closing = True
