@@ -57,8 +57,10 @@ def wait_until_stuck(channel, send_maxsize):
 def test_200_000_puts_to_a_slow_peer(pump):
     """All arrive, in order; the memory is bounded by the queues although the peer is 200 MB behind."""
     number, size, bursts = 200_000, 1000, 10
-    channel = zgreen.Channel(zmq.PUSH, bind=ANY, pump=pump)
-    with Peer(zmq.PULL, connect=channel.last_endpoint) as peer:
+    # the kernel's buffers would grow to 10 MB and more
+    kernel = {zmq.SNDBUF: 100_000, zmq.RCVBUF: 100_000}
+    channel = zgreen.Channel(zmq.PUSH, bind=ANY, options=kernel, pump=pump)
+    with Peer(zmq.PULL, connect=channel.last_endpoint, options=kernel) as peer:
         peer_start = resident_bytes()
         putter = gevent.spawn(put_all, channel, range(number), size)
         most = 0

@@ -31,7 +31,7 @@ _numbers = itertools.count()  # next() is atomic; the endpoint is unique in this
 class Farewell:
     """Waits for the real end of a socket that it closes."""
 
-    __slots__ = ("_due", "_grace", "_pair", "_sent", "fd", "limit", "pipe", "unsent")
+    __slots__ = ("_due", "_inproc", "_pair", "_sent", "fd", "limit", "pipe", "unsent")
 
     def __init__(self, pipe: Any, unsent: list[tuple[Any, Any]], linger: float, asked: bool) -> None:
         """Close the pipe's socket with *linger* seconds; *asked*: somebody wants to know what is lost by it."""
@@ -39,7 +39,7 @@ class Farewell:
         self.unsent = unsent
         socket = pipe.socket
         self._sent = pipe.sent if asked else 0
-        self._grace = _GRACE
+        self._inproc = False
         self._pair: zmq.Socket[bytes] | None = None
         self.fd = -1
         try:
@@ -65,13 +65,14 @@ class Farewell:
     def _prepare_inproc(self, socket: zmq.Socket[bytes]) -> None:
         """What was sent is the peers' already; give the name free now, not when they have read it."""
         self._sent = 0
-        self._grace = _GRACE_INPROC
+        self._inproc = True
         with contextlib.suppress(zmq.ZMQError):  # it was not bound
             zmq.backend.Socket.unbind(socket, last_endpoint(socket))
 
     def _set_due(self, linger: float) -> None:
-        self._due = time.monotonic() + linger
-        self.limit = self._due + self._grace
+        now = time.monotonic()
+        self._due = now + linger
+        self.limit = now + (_GRACE_INPROC if self._inproc else linger + _GRACE)
 
     def shorten(self, linger: float) -> None:
         """Wait no longer than *linger* seconds from now; libzmq may go on."""
