@@ -350,19 +350,19 @@ class Pump:
         if self._pool is None:
             return  # never started: there is nothing to end
         calls = [member.begin_close(linger, LINGER) for member in tuple(self._members)]
-        self._end_without_hub(calls, deadline)
+        self._end_without_hub(calls, deadline, self._stop_thread)
 
-    def _end_without_hub(
-        self, closes: list[Call], deadline: float, between: Callable[[int], None] | None = None
-    ) -> None:
-        """Wait for the ends of channels, then of the thread; *between* is told how many messages were not sent."""
+    def _stop_thread(self, left: float) -> None:
+        call = self.new_call(blocking=True)
+        self.send(call.reply, "stop")
+        call.wait(min(_GRACE, left))
+
+    def _end_without_hub(self, closes: list[Call], deadline: float, then: Callable[[float], None]) -> None:
+        """Wait for the ends of channels; *then* has the seconds that are left."""
         try:
-            unsent = sum(call.wait(max(0.0, deadline - time.monotonic())) for call in closes)
-            if between is not None:
-                between(unsent)
-            call = self.new_call(blocking=True)
-            self.send(call.reply, "stop")
-            call.wait(min(_GRACE, max(0.0, deadline - time.monotonic())))
+            for call in closes:
+                call.wait(max(0.0, deadline - time.monotonic()))
+            then(max(0.0, deadline - time.monotonic()))
         except TimedOut:
             logger.error("%s: its thread did not end in time; is a socket of its context still open?", self)
         except (ClosedError, BrokenError, zmq.ZMQError):
@@ -381,23 +381,27 @@ class Pump:
     def end_exit(self, deadline: float) -> None:
         """Wait for what `begin_exit` began, without the hub."""
         if self._link.alone():
-            self._end_without_hub(self._exit_calls, deadline + _GRACE)
+            self._end_without_hub(self._exit_calls, deadline + _GRACE, self._stop_thread)
             self._link.take_mail()  # in place of the hub: this reports what was not sent
         else:
             self._end_without_hub(self._exit_calls, deadline + _GRACE, self._have_hub_report)
-            # Its hub goes to sleep now. CPython ends a thread that asks for the GIL in the last phase of an exit by
-            # pthread_exit, and greenlet does not survive that in a thread that is running a hub (1 exit of 5 crashed).
-            _sleep(_SETTLE)
 
-    def _have_hub_report(self, unsent: int) -> None:
-        """Wait until the hub of another thread has reported what was not sent; or do it, if that hub does not run."""
+    def _have_hub_report(self, _left: float) -> None:
+        """Wait until the hub of another thread has reported what was not sent, and has gone to sleep.
+
+        It must not wake again: CPython ends a thread that asks for the GIL in the last phase of an exit by
+        pthread_exit, and greenlet does not survive that in a thread that is running a hub. So the owning thread, whose
+        end would wake it, is not ended either: its sockets are closed, and it sleeps.
+        """
         call = self.new_call(blocking=True)
         self._link.mailbox.send(call.reply.complete)
         try:
             call.wait(_HUB_LIMIT)
-        except TimedOut:
+        except TimedOut:  # that hub does not run
+            unsent = sum(call.reply.value or 0 for call in self._exit_calls)
             if unsent:
                 logger.warning("%s: %d messages were not sent", self, unsent)
+        _sleep(_SETTLE)
 
     def after_fork(self) -> None:
         """In the child: nothing of it works here; touch no libzmq object."""
