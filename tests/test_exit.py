@@ -19,8 +19,8 @@ ENDINGS = {
     "sys_exit_in_a_greenlet": ("import sys, gevent; gevent.spawn(sys.exit, 3).join()", 3, ""),
 }
 
-# An endpoint, messages, and a real thread, patched or not, which ends before the process does: while a thread runs a hub
-# CPython's last phase of an exit may crash in greenlet.
+# An endpoint, messages, and a real thread, patched or not, which ends before the process does: while a thread runs a
+# hub, CPython's last phase of an exit may crash in greenlet.
 PREAMBLE = """
     import os, sys, time
     import gevent, gevent.queue, zmq
