@@ -450,7 +450,8 @@ MULTIPROCESSING = """
     push, pull = pair()
 
     def work(endpoint):
-        print("child", what(pull.get), what(push.put, "x"), push.close(), push.pump.shutdown())
+        words = ("child", what(pull.get), what(push.put, "x"), push.close(), push.pump.shutdown())
+        os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # in one piece: two children write
         own = zgreen.Channel(zmq.PUSH, connect=endpoint, send_maxsize=None)
         for i in range(3000):
             own.put(str(i))
