@@ -16,6 +16,8 @@ if os.environ.get("ZGREEN_TEST_PATCHED"):
         monkey.patch_all()
 
 import gc
+import sys
+import weakref
 
 import gevent
 import pytest
@@ -48,7 +50,27 @@ def hub_errors():
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(hub_errors):
+def nothing_kept(monkeypatch):
+    """After the test: each frame that a native engine made was freed or given to libzmq, or waits in a pipe."""
+    cores = []
+    watch = process.watch
+
+    def watch_and_note(pump):
+        core = getattr(pump._engine, "_core", None)
+        if core is not None:
+            cores.append(weakref.ref(core))
+        watch(pump)
+
+    monkeypatch.setattr(process, "watch", watch_and_note)
+    yield
+    counts = [core.counts() for core in (ref() for ref in cores) if core is not None]
+    native = sys.modules.get("zgreen._engine._native")
+    counts += native.unbalanced if native else []  # of those that are gone
+    assert all(made == freed + held for made, freed, held in counts)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(hub_errors, nothing_kept):
     """After the test: end what it left open, and see that the threads, the contexts and the replies are gone."""
     yield
     for pump in tuple(process._pumps):

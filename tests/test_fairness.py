@@ -190,8 +190,7 @@ def test_a_waiter_that_leaves_does_not_hold_up_the_line(pump):
     channel = zgreen.Channel(zmq.PULL, bind=ANY, pump=pump)
     with raw_socket(zmq.PUSH, connect=channel.last_endpoint) as peer:
         for _ in range(50):
-            waiting = [gevent.spawn(channel.get) for _ in range(3)]
-            wait_for(lambda: channel.statistics().getters == 3, "the getters")
+            waiting = wait_in_line([gevent.spawn], [channel.get] * 3, lambda: channel.statistics().getters)
             peer.send(b"x")
             busy_until(lambda: channel.statistics().waiting == 1)
             waiting[0].kill(block=False)

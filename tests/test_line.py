@@ -13,7 +13,7 @@ from gevent.queue import Empty, Full
 from support import LIMIT, Gate, block_hub_until, outcome, real_threads, wait_for
 
 from zgreen._engine._mailbox import Mailbox
-from zgreen._engine._pipe import Pipe
+from zgreen._engine._pipe import Pipe, Streak
 from zgreen._hub.link import Link, TimedOut
 from zgreen._hub.queues import RecvQueue, SendQueue
 
@@ -30,7 +30,7 @@ class Bench:
     def __init__(self, room=2, credit=1000):
         self.link = Link(gevent.get_hub())
         self.link.start()
-        self.pipe = Pipe(Mailbox(), None, int(zmq.PAIR), room, credit, "block", False)
+        self.pipe = Pipe(Mailbox(), Streak(), None, int(zmq.PAIR), room, credit, "block", False)
         self.error = None
         self.sends = SendQueue(self.link, self.pipe, lambda: self.error)
         self.receives = RecvQueue(self.link, self.pipe, lambda: self.error)
@@ -253,11 +253,11 @@ def test_timed_out_between_the_message_and_the_ring(bench):
     # appended in the moment in which the head leaves: after its last look, before the line is told
     original = bench.receives.line._listen
 
-    def listen(new):
+    def listen(new, waiting):
         if not head_left and len(bench.receives.line) == 1:
             bench.deliver("x", ring=False)
             bench.receives.line._listen = original
-        original(new)
+        original(new, waiting)
 
     bench.receives.line._listen = listen
     assert isinstance(head.get(timeout=LIMIT), Empty)

@@ -236,7 +236,7 @@ class Hammer {
             link.putters.bell = &link.out->room;
             link.putters.ready = [&link] { return link.out->has_room(0) || !link.out->open.load(); };
             link.getters.bell = &link.in->message;
-            link.getters.ready = [this, &link] { return link.in->waiting.load() > 0 || done_; };
+            link.getters.ready = [this, &link] { return link.in->waiting() > 0 || done_; };
         }
     }
 
@@ -281,10 +281,7 @@ class Hammer {
     }
 
     void take(const Event &event) {
-        if (event.kind == EventKind::Outcome) {
-            MUST(event.error == 0);
-            answer(event.number & ~kForeignToken);
-        } else if (event.kind == EventKind::Mail) {
+        if (event.kind == EventKind::Mail) {
             std::vector<std::function<void()>> commands;
             {
                 const Lock lock(gil_);
@@ -304,7 +301,7 @@ class Hammer {
         const Lock lock(gil_);
         Message message;
         while (link.out->withdraw(message)) {
-            if (message.token) answer(message.token & ~kForeignToken);
+            if (message.token) answer(message.token);
             if (message.count) {
                 const Head head = look(message);
                 // what is given back is the end of what was put, in order: `got` and `back` meet in check()
@@ -314,7 +311,7 @@ class Hammer {
             }
             message.close(api_, core_->out_hub);
         }
-        MUST(link.out->pending.load() == 0);
+        MUST(link.out->pending() == 0);
         MUST(options_.closing || std::all_of(link.back, link.back + kProducers, [](uint32_t n) { return n == 0; }));
         link.closed = true;
         for (const Waiter *waiter : link.putters.waiters) waiter->fd->ring();
@@ -398,7 +395,6 @@ class Hammer {
         if (seq % 16 == 0) {
             message.token = ++last_token_;
             MUST(message.token < kMaxTokens);
-            if (producer != kHubProducer) message.token |= kForeignToken;
         }
         return message;
     }
@@ -424,7 +420,7 @@ class Hammer {
     // A push after which `message` is the pipe's or closed; false: too late. Under the mutex, or `unserialised`.
     bool push(Link &link, Message &message) {
         if (link.out->push(std::move(message))) return true;
-        if (message.token) answer(message.token & ~kForeignToken);
+        if (message.token) answer(message.token);
         message.close(api_, core_->out_hub);
         return false;
     }

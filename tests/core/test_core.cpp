@@ -62,7 +62,7 @@ void expect_equal(const A &a, const B &b, const char *what, int line) {
 // ------------------------------------------------------------------------------------------------ allocation on demand
 
 static thread_local int64_t allocations_left = -1;         // -1: no limit
-static thread_local const std::atomic<size_t> *watched;    // to be read at the next allocation
+static thread_local const Pipe *watched;                   // whose pending is to be read at the next allocation
 static thread_local size_t seen;
 
 static thread_local int64_t in_use;                        // bytes
@@ -76,7 +76,7 @@ static int64_t usable([[maybe_unused]] void *memory) {
 }
 
 void *operator new(size_t size) {
-    if (watched) seen = std::exchange(watched, nullptr)->load();
+    if (watched) seen = std::exchange(watched, nullptr)->pending();
     if (allocations_left == 0) throw std::bad_alloc();
     if (allocations_left > 0) --allocations_left;
     void *memory = std::malloc(size ? size : 1);
@@ -177,11 +177,6 @@ struct World {
         const bool pushed = end.pipe->push(std::move(made));
         if (!pushed) made.close(api, core->out_hub);
         return pushed;
-    }
-    bool push_mark(End &end, uint64_t token) {
-        Message mark;
-        mark.token = token;
-        return end.pipe->push(std::move(mark));
     }
     Frames texts(Message &message, Counts &counts) {
         Frames frames;
@@ -290,8 +285,8 @@ TEST(sends_and_receives) {
     EQUAL(w.pop_all(a), (std::vector<Frames>{{"in"}, {"p", "", "q"}}));
     EQUAL(a.pipe->sent.load(), 2u);
     EQUAL(a.pipe->received.load(), 2u);
-    EQUAL(a.pipe->pending.load(), 0u);
-    EQUAL(a.pipe->waiting.load(), 0u);
+    EQUAL(a.pipe->pending(), 0u);
+    EQUAL(a.pipe->waiting(), 0u);
 }
 
 // Each error, at each frame, of messages of one to four frames, on each kind of socket, with a message before it in the
@@ -327,7 +322,7 @@ TEST(each_error_at_each_frame_of_a_send) {
                             EQUAL(a.pipe->sent.load(), 0u);
                         } else if (later) {
                             EQUAL(events.size(), 0u);
-                            EQUAL(a.pipe->pending.load(), expected.size());
+                            EQUAL(a.pipe->pending(), expected.size());
                             EQUAL(a.socket->taken, std::vector<Frames>{});
                             EQUAL(a.socket->swallowed.size(), size_t(at > 0 && at + 1 < frames && kind != on::kPair));
                             if (!a.socket->swallowed.empty()) {
@@ -344,7 +339,7 @@ TEST(each_error_at_each_frame_of_a_send) {
                             EQUAL(events.size(), 0u);
                             EQUAL(a.socket->taken, std::vector<Frames>(expected.begin() + 1, expected.end()));
                             EQUAL(a.pipe->refused.load(), 1u);
-                            EQUAL(a.pipe->pending.load(), 0u);
+                            EQUAL(a.pipe->pending(), 0u);
                             auto notices = v.notices();
                             EQUAL(notices.size(), 1u);
                             EQUAL(notices[0].kind, NoticeKind::Refused);
@@ -504,7 +499,7 @@ TEST(req_waits_for_its_reply) {
     CHECK(w.push(a, {"q2"}));
     w.settle();
     EQUAL(a.socket->taken, (std::vector<Frames>{{"q1"}}));
-    EQUAL(a.pipe->pending.load(), 1u);
+    EQUAL(a.pipe->pending(), 1u);
     EQUAL(w.drop_notices(), 0u);  // neither refused nor reported
     a.socket->logging = true;
     w.settle();
@@ -539,35 +534,25 @@ TEST(rep_without_a_request_is_refused) {
     EQUAL(w.pop_all(a), (std::vector<Frames>{{"q2"}}));
 }
 
-TEST(tokens_of_hub_and_foreign_askers) {
+TEST(tokens_say_what_became_of_their_messages) {
     End &a = w.open(on::kPush);
     a.socket->make_room(10);
     w.settle();
-    on::faults.at(on::kSend, 3, EHOSTUNREACH);
-    on::faults.at(on::kSend, 4, EHOSTUNREACH);
-    CHECK(w.push(a, {"1"}, 1));
-    CHECK(w.push(a, {"2"}, 2 | kForeignToken));
-    CHECK(w.push(a, {"3"}, 3));
-    CHECK(w.push(a, {"4"}, 4 | kForeignToken));
-    CHECK(w.push_mark(a, 5));
-    CHECK(w.push_mark(a, 6 | kForeignToken));
-    EQUAL(a.pipe->pending.load(), 6u);
-    const auto events = w.step();
+    on::faults.at(on::kSend, 2, EHOSTUNREACH);
+    for (uint64_t token = 1; token <= 3; ++token) CHECK(w.push(a, {std::to_string(token)}, token));
+    EQUAL(a.pipe->pending(), 3u);
+    EQUAL(w.step().size(), 0u);
     const auto notices = w.notices();
-    EQUAL(events.size(), 3u);
     EQUAL(notices.size(), 3u);
     const int errors[] = {0, EHOSTUNREACH, 0};
     for (size_t i = 0; i < 3; ++i) {
-        EQUAL(events[i].kind, EventKind::Outcome);
-        EQUAL(events[i].number, (2 * i + 2) | kForeignToken);
-        EQUAL(events[i].error, errors[i]);
         EQUAL(notices[i].kind, NoticeKind::Outcome);
-        EQUAL(notices[i].token, 2 * i + 1);
+        EQUAL(notices[i].token, i + 1);
         EQUAL(notices[i].error, errors[i]);
         EQUAL(notices[i].message.count, 0u);
     }
     EQUAL(a.pipe->sent.load(), 2u);
-    EQUAL(a.pipe->refused.load(), 2u);
+    EQUAL(a.pipe->refused.load(), 1u);
 }
 
 TEST(who_is_told_of_a_message_finds_it_gone) {
@@ -577,33 +562,33 @@ TEST(who_is_told_of_a_message_finds_it_gone) {
     CHECK(w.push(a, {"1"}, 1));
     CHECK(w.push(a, {"2"}, 2));
     // after the send, the first memory that is needed is the notice's
-    a.socket->during.emplace_back("send", [&] { watched = &a.pipe->pending; });
+    a.socket->during.emplace_back("send", [&] { watched = a.pipe.get(); });
     w.step();
     CHECK(!watched);
     EQUAL(seen, 1u);
     EQUAL(w.drop_notices(), 1u);
-    EQUAL(a.pipe->pending.load(), 1u);
+    EQUAL(a.pipe->pending(), 1u);
     EQUAL(a.pipe->sent.load(), 1u);
 }
 
-TEST(flush_marks_keep_their_place) {
-    End &a = w.open(on::kPush, 2);
+TEST(a_flush_is_told_once_its_target_is_reached) {
+    End &a = w.open(on::kPush);
     CHECK(w.push(a, {"1"}));
-    CHECK(w.push_mark(a, 9));
-    CHECK(!a.pipe->has_room(0));  // a mark counts, but needs no room
-    CHECK(w.push_mark(a, 10));
+    CHECK(w.push(a, {"2"}));
     w.settle();
-    EQUAL(w.drop_notices(), 0u);
+    a.pipe->flush_target = 2;
     a.socket->make_room(1);
     w.settle();
-    const auto notices = w.notices();
-    EQUAL(notices.size(), 2u);
-    EQUAL(notices[0].token, 9u);
-    EQUAL(notices[1].token, 10u);
-    EQUAL(a.pipe->sent.load(), 1u);
-    CHECK(w.push_mark(a, 11));  // nothing before it
+    a.socket->make_room(1);
+    std::vector<Event> events;
+    for (int i = 0; i < 20 && events.empty(); ++i) events = w.step();
+    EQUAL(events.size(), 1u);
+    EQUAL(events[0].kind, EventKind::Flushed);
+    EQUAL(events[0].number, a.pipe->id);
+    CHECK(w.push(a, {"3"}));
+    a.socket->make_room(1);
     w.settle();
-    EQUAL(w.notices().size(), 1u);
+    w.drop_notices();
 }
 
 TEST(room_counts_those_who_wait) {
@@ -624,7 +609,7 @@ TEST(without_credit_nothing_is_read) {
     End &a = w.open(on::kPull, 10, 5);
     for (int i = 0; i < 12; ++i) a.socket->arrive(Frames{std::to_string(i)});
     w.settle();
-    EQUAL(a.pipe->waiting.load(), 5u);
+    EQUAL(a.pipe->waiting(), 5u);
     EQUAL(a.pipe->received.load(), 5u);
     CHECK(a.pipe->starved.load());
     a.socket->logging = true;
@@ -635,7 +620,7 @@ TEST(without_credit_nothing_is_read) {
     EQUAL(w.pop(a), Frames{"2"});
     CHECK(!a.pipe->starved.load());
     w.settle();
-    EQUAL(a.pipe->waiting.load(), 5u);
+    EQUAL(a.pipe->waiting(), 5u);
     EQUAL(a.pipe->received.load(), 8u);
     a.socket->calls.clear();
     for (int i = 3; i < 12; ++i) {
@@ -651,7 +636,7 @@ TEST(credit_of_one) {
     for (int i = 0; i < 5; ++i) a.socket->arrive(Frames{std::to_string(i)});
     for (int i = 0; i < 5; ++i) {
         w.settle();
-        EQUAL(a.pipe->waiting.load(), 1u);
+        EQUAL(a.pipe->waiting(), 1u);
         EQUAL(w.pop(a), Frames{std::to_string(i)});
     }
 }
@@ -664,7 +649,7 @@ TEST(credit_that_comes_while_it_parks) {
     a.socket->during.emplace_back("events", [&] { EQUAL(w.pop_all(a).size(), 2u); });
     w.step();
     w.step();
-    EQUAL(a.pipe->waiting.load(), 2u);
+    EQUAL(a.pipe->waiting(), 2u);
     EQUAL(w.pop_all(a), (std::vector<Frames>{{"2"}, {"3"}}));
 }
 
@@ -674,7 +659,7 @@ TEST(drop_newest_counts) {
     w.settle();
     EQUAL(a.pipe->received.load(), 250u);
     EQUAL(a.pipe->dropped.load(), 247u);
-    EQUAL(a.pipe->waiting.load(), 3u);
+    EQUAL(a.pipe->waiting(), 3u);
     EQUAL(w.pop_all(a), (std::vector<Frames>{{"0", "more"}, {"1", "more"}, {"2", "more"}}));
     a.socket->arrive(Frames{"x"});
     w.settle();
@@ -690,7 +675,7 @@ TEST(drop_oldest_counts) {
         v.settle();
         EQUAL(a.pipe->received.load(), 250u);
         EQUAL(a.pipe->dropped.load(), 250u - in_max);
-        EQUAL(a.pipe->waiting.load(), in_max);
+        EQUAL(a.pipe->waiting(), in_max);
         const auto all = v.pop_all(a);
         EQUAL(all.size(), in_max);
         for (size_t i = 0; i < in_max; ++i) EQUAL(all[i], (Frames{std::to_string(250 - in_max + i), "more"}));
@@ -732,18 +717,6 @@ TEST(made_ready_twice_is_one_turn) {
     EQUAL(a.socket->taken.size(), 100u);
     w.step();
     EQUAL(a.socket->taken.size(), 200u);
-}
-
-TEST(marks_count_in_a_turn) {
-    End &a = w.open(on::kPush);
-    w.settle();
-    for (uint64_t i = 1; i <= 150; ++i) CHECK(w.push_mark(a, i));
-    w.step();
-    EQUAL(w.notices().size(), 100u);
-    // not writable, but marks need no libzmq: they may not wait for room that nobody needs
-    w.step();
-    w.step();
-    EQUAL(w.notices().size(), 50u);
 }
 
 TEST(round_robin) {
@@ -917,7 +890,6 @@ TEST(closing_an_empty_pipe_is_done_at_once) {
 TEST(closing_ends_at_its_deadline_once) {
     End &a = w.open(on::kPush);
     CHECK(w.push(a, {"1"}));
-    CHECK(w.push_mark(a, 5));
     CHECK(w.push(a, {"2", "3"}));
     w.settle();
     const double start = Core::now();
@@ -934,8 +906,8 @@ TEST(closing_ends_at_its_deadline_once) {
     w.settle();  // nothing more of it
     EQUAL(a.socket->taken.size(), 0u);
     w.detach(a);
-    EQUAL(w.withdraw(a), (std::vector<Frames>{{"1"}, {}, {"2", "3"}}));
-    EQUAL(a.pipe->pending.load(), 0u);
+    EQUAL(w.withdraw(a), (std::vector<Frames>{{"1"}, {"2", "3"}}));
+    EQUAL(a.pipe->pending(), 0u);
 }
 
 TEST(closing_without_linger_takes_one_turn) {
@@ -1022,8 +994,8 @@ TEST(bells_for_the_hub_merge) {
         EQUAL(w.hub_fd.rings(), 1u);  // for six of them
         const auto notices = w.notices();
         EQUAL(notices.size(), 2u);
-        EQUAL(notices[0].kind, NoticeKind::Room);
-        EQUAL(notices[1].kind, NoticeKind::Message);
+        EQUAL(notices[0].kind, NoticeKind::Message);
+        EQUAL(notices[1].kind, NoticeKind::Room);
         for (const Notice &notice : notices) EQUAL(notice.pipe, a.pipe->id);
         a.pipe->room.answered();
         a.pipe->message.answered();
@@ -1212,7 +1184,7 @@ TEST(what_cannot_be_watched_is_an_error) {
     EQUAL(w.core->attach(pipe, &socket, socket.fd), 0);  // it may be tried again
     socket.arrive(Frames{"x"});
     w.settle();
-    EQUAL(pipe->waiting.load(), 1u);
+    EQUAL(pipe->waiting(), 1u);
     w.core->detach(*pipe);
 }
 
@@ -1277,10 +1249,9 @@ TEST(detach_in_every_state) {
         CHECK(a.pipe->parts.empty());
         a.socket->nudge();
         v.settle();  // its descriptor is not listened to
-        const size_t pending = a.pipe->pending.load();
+        const size_t pending = a.pipe->pending();
         CHECK(!v.push(a, {"late"}));
-        CHECK(!v.push_mark(a, 3));
-        EQUAL(a.pipe->pending.load(), pending);
+        EQUAL(a.pipe->pending(), pending);
         a.socket.reset();  // not to be used, nor its descriptor
         CHECK(v.push(other, {"x"}));
         v.settle();
@@ -1302,12 +1273,11 @@ TEST(detach_keeps_what_was_received) {
     w.settle();
 }
 
-TEST(withdraw_in_order_with_marks_and_tokens) {
+TEST(withdraw_in_order_with_tokens) {
     End &a = w.open(on::kPush);
     CHECK(w.push(a, {"1"}, 11));
     CHECK(w.push(a, {"2", "3"}));
     w.settle();  // these are in front now
-    CHECK(w.push_mark(a, 12 | kForeignToken));
     CHECK(w.push(a, {"4"}, 13));
     w.detach(a);
     std::vector<uint64_t> tokens;
@@ -1317,9 +1287,9 @@ TEST(withdraw_in_order_with_marks_and_tokens) {
         tokens.push_back(message.token);
         all.push_back(w.texts(message, w.core->out_hub));
     }
-    CHECK((tokens == std::vector<uint64_t>{11, 0, 12 | kForeignToken, 13}));
-    EQUAL(all, (std::vector<Frames>{{"1"}, {"2", "3"}, {}, {"4"}}));
-    EQUAL(a.pipe->pending.load(), 0u);
+    CHECK((tokens == std::vector<uint64_t>{11, 0, 13}));
+    EQUAL(all, (std::vector<Frames>{{"1"}, {"2", "3"}, {"4"}}));
+    EQUAL(a.pipe->pending(), 0u);
 }
 
 TEST(withdraw_of_a_pipe_that_was_never_attached) {
@@ -1353,8 +1323,8 @@ TEST(destructors_free_everything) {
     for (int i = 0; i < 5; ++i) CHECK(w.push(a, {"4", "5"}));  // behind
     for (int i = 0; i < 5; ++i) a.socket->arrive(Frames{"in", "in"});
     w.settle();
-    EQUAL(a.pipe->pending.load(), 11u);
-    EQUAL(a.pipe->waiting.load(), 2u);
+    EQUAL(a.pipe->pending(), 11u);
+    EQUAL(a.pipe->waiting(), 2u);
     Counts &in = w.core->in_thread;
     EQUAL(in.made.load(), 4);
     const int64_t open = on::handles.open();
@@ -1535,7 +1505,7 @@ TEST(no_memory_on_the_hub_side) {
         allocations_left = -1;
         v.settle();
         EQUAL(a.socket->taken.size(), pushed);  // with its wake-up
-        EQUAL(a.pipe->pending.load(), 0u);
+        EQUAL(a.pipe->pending(), 0u);
         popped += v.pop_all(a).size();
         v.settle();
         popped += v.pop_all(a).size();
@@ -1567,8 +1537,7 @@ TEST(no_memory_in_the_owning_thread) {
             CHECK(v.push(a, {"1"}, 1));
             CHECK(v.push(a, {"2"}, 2));
             CHECK(v.push(a, {"3", "4"}));
-            CHECK(v.push(a, {"5"}, 3 | kForeignToken));
-            CHECK(v.push_mark(a, 4));
+            CHECK(v.push(a, {"5"}, 3));
             allocations_left = n;
             try {
                 for (int i = 0; i < 3; ++i) v.core->step(0);
@@ -1578,13 +1547,13 @@ TEST(no_memory_in_the_owning_thread) {
                 thrown = true;
             }
             allocations_left = -1;
-            EQUAL(a.pipe->pending.load() + a.pipe->sent.load() + a.pipe->refused.load() < 10, true);
+            EQUAL(a.pipe->pending() + a.pipe->sent.load() + a.pipe->refused.load() < 10, true);
             if (!thrown) {
-                EQUAL(a.pipe->pending.load(), 0u);
+                EQUAL(a.pipe->pending(), 0u);
                 EQUAL(a.pipe->sent.load(), 2u);
                 EQUAL(a.pipe->refused.load(), 2u);
             }
-            const size_t pending = a.pipe->pending.load();
+            const size_t pending = a.pipe->pending();
             v.core->detach(*a.pipe);
             EQUAL(v.withdraw(a).size(), pending);
             v.pop_all(b);

@@ -23,17 +23,35 @@ class Owner(Protocol):
         linger ran out; *error*: why, if nobody asked for it."""
 
 
+STREAK = 100  # puts and gets on all pipes of an engine until it is due to let others run
+
+
 class Pipe(Protocol):
-    """The messages of one socket between the two sides; hub side."""
+    """The messages of one socket between the two sides; hub side.
+
+    `offer` and `take` are the short way, of one call: a put and a get where nothing is in the way. They count, even
+    if they refuse, and from `STREAK` on they refuse until `due` has been asked.
+    """
 
     open: bool
     room_bell: Bell | None
     message_bell: Bell | None
+    putters: int  # so many wait for room
+    getters: int  # so many wait for a message
     finished: bool
     sent: int
     received: int
     refused: int
     dropped: int
+
+    def offer(self, message: Any) -> bool:
+        """Append a message that needs no `encode`, if there is more room than the putters need, and nothing is due."""
+
+    def take(self) -> Any:
+        """The oldest message, if there are more than the getters need, and nothing is due; else None."""
+
+    def due(self, more: int = 0) -> bool:
+        """Count *more* operations; whether it is time to let others run; if so, count anew."""
 
     def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool: ...
     def try_pop(self, reserved: int) -> Any: ...

@@ -54,6 +54,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
 
     cdef cppclass HubBox:
         void take(vector[Notice] &)
+        size_t held()
 
     cdef cppclass Bell:
         void nobody()
@@ -64,6 +65,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
     cdef cppclass Releases:
         Releases(int) except +
         void *hint(void *) except +
+        void forget(void *)
         @staticmethod
         void free_content(void *, void *) noexcept
         bool any()
@@ -82,8 +84,9 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         const uint64_t id
         atomic[bool] open
         atomic[bool] finished
-        atomic[size_t] pending
-        atomic[size_t] waiting
+        size_t held()
+        size_t pending()
+        size_t waiting()
         atomic[uint64_t] sent
         atomic[uint64_t] received
         atomic[uint64_t] refused
@@ -98,7 +101,6 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         Failed
         Drained
         Readable
-        Outcome
         Flushed
 
     cdef cppclass Event:

@@ -9,6 +9,7 @@ Fork: a mutex may be held by a thread that the child does not have. So the child
 one, and leaks the parent's pipes and cores instead of destroying them.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -29,13 +30,14 @@ from functools import partial
 
 import zmq
 
-from . import _libzmq
+from . import _api, _libzmq
 from ._closing import Farewell
 from ._commands import Commands
 from ._mailbox import Mailbox
 
 cdef uint64_t NO_TARGET = <uint64_t> -1
 cdef size_t ZERO_COPY = 65536  # bytes, from here up
+cdef int STREAK = _api.STREAK
 
 cdef _core.Api api
 
@@ -63,25 +65,34 @@ _load_api()
 OVERFLOWS = {"block": 0, "drop_oldest": 1, "drop_newest": 2}
 
 
+unbalanced = []  # `_Core.counts` of those that ended and did not balance; for tests
+
+
 cdef class _Core:
     """Owns a Core; in the child of a fork it is leaked."""
 
     cdef Core *core
     cdef shared_ptr[Releases] releases
     cdef int pid
-    cdef object signaler
+    cdef object signaler, __weakref__
     cdef readonly dict replies  # token -> Reply; whoever has the GIL
+    cdef readonly object pipes  # number -> NativePipe, while it lives; whoever has the GIL
     cdef uint64_t last_token
+    cdef int streak  # see `_api.Pipe.due`; whoever has the GIL
 
     def __cinit__(self, signaler, hub_signaler):
         self.pid = getpid()
         self.signaler = signaler
         self.replies = {}
+        self.pipes = weakref.WeakValueDictionary()
         self.core = new Core(api, signaler.fileno(), signaler.ring_fileno(), hub_signaler.ring_fileno())
         self.releases = make_shared[Releases](<int> hub_signaler.ring_fileno())
 
     def __dealloc__(self):
         if self.core is not NULL and getpid() == self.pid:
+            self.release()
+            if self.made() != self.freed() + <int64_t> self.core.hub.held():  # no pipe lives
+                unbalanced.append((self.made(), self.freed(), 0))
             del self.core
 
     # ---- any thread that has the GIL
@@ -95,12 +106,18 @@ cdef class _Core:
         return self.last_token
 
     def counts(self):
-        """How many zmq_msg_t with content were made, and how many were freed or given to libzmq."""
-        cdef Core *c = self.core
-        made = c.out_hub.made.load() + c.in_thread.made.load()
-        freed = (c.out_hub.freed.load() + c.out_thread.freed.load()
-                 + c.in_thread.freed.load() + c.in_hub.freed.load())
-        return made, freed
+        """Frames: (made, freed or given to libzmq, held by pipes that live); for tests, when the thread has ended."""
+        cdef size_t held = self.core.hub.held()
+        for pipe in self.pipes.values():
+            held += (<NativePipe> pipe).p.held()
+        return self.made(), self.freed(), held
+
+    cdef int64_t made(self) noexcept:
+        return self.core.out_hub.made.load() + self.core.in_thread.made.load()
+
+    cdef int64_t freed(self) noexcept:
+        return (self.core.out_hub.freed.load() + self.core.out_thread.freed.load()
+                + self.core.in_thread.freed.load() + self.core.in_hub.freed.load())
 
     cdef void release(self):
         """Let go of what libzmq has read in place."""
@@ -151,6 +168,7 @@ cdef class _Core:
         self.core.begin_close(pipe.p[0], linger)
 
 
+@cython.no_gc_clear  # its destructor needs the core
 cdef class NativePipe:
     """See `_api.Pipe`."""
 
@@ -161,6 +179,7 @@ cdef class NativePipe:
     cdef bint multipart, forgotten
     cdef object hub  # the hub's mailbox
     cdef object room, message  # bells
+    cdef public size_t putters, getters  # so many wait
     cdef readonly object owner
     cdef public object socket  # the owning thread
     cdef public int fd  # likewise
@@ -190,23 +209,43 @@ cdef class NativePipe:
 
     # ---- hub side
 
-    cpdef bint try_push(self, frames, reply, Py_ssize_t reserved) except -1:
-        cdef _core.Message message
+    def offer(self, message):
+        self.core.streak += 1
+        if self.core.streak > STREAK or not self.p.has_room(self.putters) or not is_plain(message):
+            return False
+        return self.push(message, None)
+
+    def due(self, int more=0):
+        self.core.streak += more
+        if self.core.streak <= STREAK:
+            return False
+        self.core.streak = 1  # the one that asks
+        return True
+
+    def try_push(self, frames, reply, Py_ssize_t reserved):
         if not (self.p.has_room(reserved) if reserved >= 0 else self.p.open.load()):
             return False
+        return self.push(frames, reply)
+
+    cdef bint push(self, frames, reply) except -1:
+        cdef _core.Message message
+        cdef bint pushed = False
         self.fill(message, frames)
         if reply is not None:
             message.token = self.core.token(reply)
         cdef uint64_t token = message.token
-        if not self.p.push(move(message)):
-            message.close(api, self.core.core.out_hub)
-            self.core.replies.pop(token, None)
-            return False
+        try:
+            pushed = self.p.push(move(message))
+        finally:
+            if not pushed:  # too late, or no memory
+                message.close(api, self.core.core.out_hub)
+                if token:
+                    self.core.replies.pop(token, None)
         self.core.release()
-        return True
+        return pushed
 
     cdef int fill(self, _core.Message &message, frames) except -1:
-        """Make *frames*, bytes or a tuple of bytes, a message."""
+        """Make *frames*, bytes or a list or tuple of bytes, a message."""
         cdef Py_ssize_t n, i
         if type(frames) is bytes:
             self.fill_frame(message.frames(), frames)
@@ -228,26 +267,34 @@ cdef class NativePipe:
     cdef int fill_frame(self, Msg *msg, frame) except -1:
         cdef size_t size = PyBytes_GET_SIZE(frame)
         cdef char *data = PyBytes_AS_STRING(frame)
-        cdef int rc
-        if size < ZERO_COPY:
-            rc = api.msg_init_size(msg, size)
-            if rc == 0:
-                memcpy(api.msg_data(msg), data, size)
-        else:
-            Py_INCREF(frame)
-            rc = api.msg_init_data(msg, data, size, Releases.free_content,
-                                   self.core.releases.get().hint(<void *> <PyObject *> frame))
-            if rc < 0:
-                Py_DECREF(frame)
-        if rc < 0:
+        if size >= ZERO_COPY:
+            return self.lend_frame(msg, data, size, frame)
+        if api.msg_init_size(msg, size) < 0:
             raise MemoryError(f"no memory for a frame of {size} bytes")
+        memcpy(api.msg_data(msg), data, size)
         return 0
 
-    cpdef object try_pop(self, size_t reserved):
-        cdef _core.Message message
-        if self.p.waiting.load() <= reserved or self.forgotten:
+    cdef int lend_frame(self, Msg *msg, char *data, size_t size, frame) except -1:
+        """libzmq reads the content in place; `_Core.release` lets go of its owner."""
+        cdef void *hint = self.core.releases.get().hint(<void *> <PyObject *> frame)
+        if api.msg_init_data(msg, data, size, Releases.free_content, hint) < 0:
+            self.core.releases.get().forget(hint)
+            raise MemoryError(f"no memory for a frame of {size} bytes")
+        Py_INCREF(frame)
+        return 0
+
+    def take(self):
+        self.core.streak += 1
+        if self.core.streak > STREAK or self.getters and self.p.waiting() <= self.getters:
             return None
-        if not self.p.pop(message):
+        return self.pop()
+
+    def try_pop(self, size_t reserved):
+        return self.pop() if self.p.waiting() > reserved else None
+
+    cdef object pop(self):
+        cdef _core.Message message
+        if self.forgotten or not self.p.pop(message):
             return None
         try:
             return self.received_message(message)
@@ -264,10 +311,10 @@ cdef class NativePipe:
         return self.p.has_room(0)
 
     def pending(self):
-        return self.p.pending.load()
+        return self.p.pending()
 
     def waiting(self):
-        return 0 if self.forgotten else self.p.waiting.load()
+        return 0 if self.forgotten else self.p.waiting()
 
     def withdraw(self):
         """[(frames, reply)] of all that was not sent."""
@@ -384,6 +431,22 @@ cdef class NativePipe:
         self.fd = socket.get(zmq.FD)
 
 
+cdef bint is_plain(message) noexcept:
+    """Whether it is bytes, or a list or tuple of some: what needs no `encode`."""
+    if type(message) is bytes:
+        return True
+    if type(message) is list or type(message) is tuple:
+        return len(message) > 0 and all_bytes(message)
+    return False
+
+
+cdef bint all_bytes(frames) noexcept:
+    for frame in frames:
+        if type(frame) is not bytes:
+            return False
+    return True
+
+
 cdef object frame_bytes(Msg *msg):
     return PyBytes_FromStringAndSize(<char *> api.msg_data(msg), api.msg_size(msg))
 
@@ -408,7 +471,6 @@ class NativeEngine(Commands):
     def __init__(self, context, hub, on_end, epoll=None, owns_context=True):
         super().__init__(context, hub, on_end, owns_context)
         self._core = self.mailbox.core
-        self._pipes_by_number = weakref.WeakValueDictionary()  # whoever has the GIL
         self._numbers = {}  # the owning thread alone: Farewell -> what the core calls its descriptor
 
     def _make_mailbox(self):
@@ -418,7 +480,7 @@ class NativeEngine(Commands):
 
     def make_pipe(self, owner, kind, out_maxsize, in_maxsize, overflow, multipart):
         pipe = NativePipe(self._core, self._hub, owner, kind, out_maxsize, in_maxsize, overflow, multipart)
-        self._pipes_by_number[pipe.number] = pipe
+        self._core.pipes[pipe.number] = pipe
         return pipe
 
     def look(self):
@@ -437,7 +499,7 @@ class NativeEngine(Commands):
                 if reply is not None:
                     items.append(partial(reply.complete, None, _error(notice.error)))
                 continue
-            pipe = self._pipes_by_number.get(notice.pipe)
+            pipe = self._core.pipes.get(notice.pipe)
             if notice.kind == NoticeKind.Refused:
                 if pipe is not None:
                     frames = (<NativePipe> pipe).sent_frames(notice.message)
@@ -447,17 +509,16 @@ class NativeEngine(Commands):
                 items.append(pipe.look_for_room if notice.kind == NoticeKind.Room else pipe.look_for_message)
         return items
 
-    def message_counts(self):
-        """(made, freed): they meet when nothing is under way."""
-        return self._core.counts()
-
     # ---- the owning thread
 
-    def step(self, timeout):
+    def _take_mail(self):
         for _ in range(len(self.mailbox)):
             item = self.mailbox.take()
             if item is not None:
                 self._run_command(*item)
+
+    def step(self, timeout):
+        self._take_mail()
         timeout = self._look_at_farewells(timeout)
         if self._stop is not None and self._all_closed():
             return False
@@ -467,14 +528,14 @@ class NativeEngine(Commands):
 
     def _take_event(self, int kind, number, error):
         if kind == <int> EventKind.Flushed:
-            pipe = self._pipes_by_number.get(number)
+            pipe = self._core.pipes.get(number)
             if pipe is not None:
                 self._flushed(pipe)
         elif kind == <int> EventKind.Readable:
             for farewell in [farewell for farewell, n in self._numbers.items() if n == number]:
                 self._look_at_farewell(farewell)
         elif kind != <int> EventKind.Mail:
-            pipe = self._pipes_by_number.get(number)
+            pipe = self._core.pipes.get(number)
             if pipe is not None and pipe.fd >= 0:
                 failed = kind == <int> EventKind.Failed
                 self._finish(pipe, 0.0 if failed else pipe.linger_left, _error(error))

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from ._api import STREAK
+
 if TYPE_CHECKING:
     from ._api import Owner
     from ._mailbox import Bell, Mailbox, Reply
@@ -20,19 +22,29 @@ if TYPE_CHECKING:
 OVERFLOWS = ("block", "drop_oldest", "drop_newest")
 
 
+class Streak:
+    """Puts and gets of all pipes of an engine since others had their turn; any thread, a lost count does no harm."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Pipe:
     """Bounded both ways; made on the hub side, attached to its socket by the owning thread."""
 
     __slots__ = (
-        "_mailbox", "asked", "bounded", "closing", "deadline", "dropped", "fd", "finished", "flushes", "idle",
-        "in_maxsize", "incoming", "kind", "low", "message_bell", "multipart", "open", "out_maxsize", "outgoing",
-        "overflow", "owner", "parts", "ready", "received", "recv_frame", "refused", "replies", "room_bell",
-        "send_frame", "sent", "socket", "stalls", "starved",
+        "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "dropped", "fd", "finished", "flushes",
+        "getters", "idle", "in_maxsize", "incoming", "kind", "low", "message_bell", "multipart", "new_room", "open",
+        "out_low", "out_maxsize", "outgoing", "overflow", "owner", "parts", "putters", "ready", "received",
+        "recv_frame", "refused", "replies", "room_bell", "send_frame", "sent", "socket", "stalls", "starved",
     )  # fmt: skip
 
     def __init__(
         self,
         mailbox: Mailbox[Any],
+        streak: Streak,
         owner: Owner,
         kind: int,
         out_maxsize: int | None,
@@ -42,11 +54,13 @@ class Pipe:
     ) -> None:
         # --- set once, here
         self._mailbox = mailbox  # the owning thread's
+        self._streak = streak
         self.owner = owner
         self.kind = kind
         self.out_maxsize = sys.maxsize if out_maxsize is None else out_maxsize
         self.in_maxsize = sys.maxsize if in_maxsize is None else in_maxsize
         self.low = self.in_maxsize // 2  # new credit is worth a wake-up from here down
+        self.out_low = self.out_maxsize // 4  # room is worth a wake-up from here down
         self.overflow = overflow
         self.bounded = overflow == "block"
         self.multipart = multipart
@@ -56,6 +70,8 @@ class Pipe:
         # --- the hub side writes, under its queue's lock; the owning thread reads
         self.room_bell: Bell | None = None  # whom to tell that there is room
         self.message_bell: Bell | None = None  # whom to tell that there is a message
+        self.putters = 0  # so many wait for room
+        self.getters = 0  # so many wait for a message
         self.open = True  # puts are welcome
         # --- the owning thread sets these, the hub side clears them when it rings
         self.idle = True  # nothing to send as far as it knows
@@ -70,6 +86,7 @@ class Pipe:
         self.socket: zmq.Socket[bytes] = None  # type: ignore[assignment]  # from attach() to finish
         self.fd = -1
         self.ready = False  # on the ready list
+        self.new_room = False  # of which nobody has been told
         self.stalls = 0  # sends in a row refused although POLLOUT was there
         self.parts: list[bytes] = []  # of a message that has not arrived whole
         self.closing = False
@@ -79,6 +96,27 @@ class Pipe:
         self.flushes: list[tuple[int, Reply]] = []  # who waits until that many were sent or refused
 
     # ------------------------------------------------------------------ hub side (greenlets and foreign threads)
+
+    def offer(self, message: Any) -> bool:
+        streak = self._streak
+        streak.count += 1
+        if streak.count > STREAK or type(message) is not bytes:
+            return False
+        return self.try_push(message, None, self.putters)
+
+    def take(self) -> Any:
+        streak = self._streak
+        streak.count += 1
+        if streak.count > STREAK:
+            return None
+        return self.try_pop(self.getters)
+
+    def due(self, more: int = 0) -> bool:
+        self._streak.count += more
+        if self._streak.count <= STREAK:
+            return False
+        self._streak.count = 1  # the one that asks
+        return True
 
     def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool:
         """Append a message if there is more room than the *reserved* (for those who wait already) places."""

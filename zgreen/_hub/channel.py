@@ -29,7 +29,6 @@ from .queues import RecvQueue, SendQueue
 logger = logging.getLogger("zgreen")
 
 OVERFLOWS = ("block", "drop_oldest", "drop_newest")
-_BREATH = 100  # puts and gets, of all greenlets of the hub, between two times that others get their turn
 
 
 class ChannelStatistics(NamedTuple):
@@ -117,6 +116,8 @@ class Channel:
         self._pipe: Pipe = self._pump.make_pipe(
             self, kind.number, send_maxsize, recv_maxsize, overflow, bool(multipart)
         )
+        self._offer = self._pipe.offer if kind.sends else _refuse
+        self._take = self._pipe.take
         self._sends = SendQueue(self._link, self._pipe, self._put_error)
         self._receives = RecvQueue(self._link, self._pipe, self._get_error)
         # any thread reads these; the hub's thread writes, but _closing, which whoever closes sets
@@ -148,11 +149,13 @@ class Channel:
         An exception, be it a ``gevent.Timeout`` or a kill, means that the message was not put. Each greenlet's messages
         keep their order. From a thread that is not the pump's hub's, a wait blocks that whole thread.
         """
+        if self._offer(message):
+            return
         frames = encode(message)
         if not self._kind.sends:
             raise self._cannot("send")
-        if block:
-            self._breathe()
+        if block and self._pipe.due():
+            self._link.breathe()
         self._sends.put(frames, None, block, timeout)
 
     def put_nowait(self, message: Any) -> None:
@@ -170,7 +173,8 @@ class Channel:
             raise self._cannot("send")
         if not self._link.here():
             raise RuntimeError("send() gives an AsyncResult of the pump's hub: from another thread use put()")
-        self._breathe()
+        if self._pipe.due(1):
+            self._link.breathe()
         result: AsyncResult[None] = AsyncResult()
 
         def settle(reply: Reply) -> None:
@@ -225,10 +229,13 @@ class Channel:
 
         An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
         """
+        message = self._take()
+        if message is not None:
+            return message
         if not self._kind.receives:
             raise self._cannot("receive")
-        if block:
-            self._breathe()
+        if block and self._pipe.due():
+            self._link.breathe()
         return self._receives.get(block, timeout)
 
     def get_nowait(self) -> Any:
@@ -482,12 +489,6 @@ class Channel:
                 raise ended from ended.__cause__
             raise
 
-    def _breathe(self) -> None:
-        link = self._link
-        link.operations += 1
-        if link.operations >= _BREATH:
-            link.breathe()
-
     def _cannot(self, verb: str) -> TypeError:
         way = {"send": "get from it, do not put", "receive": "put to it, do not get"}[verb]
         return TypeError(f"{self}: a {self._kind.name} socket cannot {verb}: {way}")
@@ -496,6 +497,11 @@ class Channel:
         if self._kind.name != "SUB":
             raise TypeError(f"{self}: only a SUB socket has subscriptions to set")
         return int(option)
+
+
+def _refuse(_message: Any) -> bool:
+    """In place of `Pipe.offer`, for sockets that cannot send."""
+    return False
 
 
 def _endpoint(name: str, value: Any) -> str:

@@ -55,9 +55,10 @@ class _ThreadWaiter:
 
 
 class Line:
-    """The line of one queue; *ready* says whether the head could go on, *listen* takes the bell to ring (or None)."""
+    """The line of one queue; *ready* says whether the head could go on, *listen* takes the bell to ring (or None) and
+    how many wait."""
 
-    def __init__(self, link: Link, ready: Callable[[], bool], listen: Callable[[Bell | None], None]) -> None:
+    def __init__(self, link: Link, ready: Callable[[], bool], listen: Callable[[Bell | None, int], None]) -> None:
         self._link = link
         self._ready = ready
         self._listen = listen
@@ -75,7 +76,7 @@ class Line:
         waiter = _GreenletWaiter(self._bell) if self._link.here() else _ThreadWaiter()
         with self._lock:
             self._waiters.append(waiter)
-            self._listen(self._waiters[0].bell)
+            self._listen(self._waiters[0].bell, len(self._waiters))
         try:
             # The attempt comes after the bell is set: what happens in between rings.
             while not (self._waiters[0] is waiter and attempt()):
@@ -83,8 +84,9 @@ class Line:
         finally:
             with self._lock:
                 self._waiters.remove(waiter)
-                self._listen(self._waiters[0].bell if self._waiters else None)
-            self.nudge()
+                self._listen(self._waiters[0].bell if self._waiters else None, len(self._waiters))
+            if not self._dispatching or not self._link.here():
+                self.nudge()
 
     def forked(self) -> None:
         """In the child of a fork: the threads that wait are not there, nor is the one that may have held the lock."""

@@ -28,12 +28,14 @@ class Link:
         self.hub = hub
         self.mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.replies: set[Reply] = set()  # the hub's thread alone: those that have not come yet
-        self.operations = 0  # puts and gets since the last breath; any thread, a lost count does no harm
         self.look: Callable[[], list[Callable[[], Any]]] = list  # what the engine has beside the mailbox
         self.stopped = False
         self.exiting = False  # the process ends: who waits is not woken for that
         self._inbox: deque[Callable[[], Any]] = deque()  # taken from the mailbox, not done
         self._watcher: Any = None
+        # the hub's thread alone: see breathe
+        self._turned = False
+        self._marked = False
 
     def here(self) -> bool:
         """Whether the caller is on the hub's thread."""
@@ -48,11 +50,21 @@ class Link:
         return gevent.getcurrent() is not self.hub
 
     def breathe(self) -> None:
-        """Let the other greenlets run. Before an operation, never after: a kill or Timeout comes here, and what was
-        put or got by then would be lost or done twice."""
-        self.operations = 0
-        if self.here() and self.may_wait():
+        """Let the other greenlets run, unless they have run since the last call. Before an operation, never after: a
+        kill or Timeout comes here, and what was put or got by then would be lost or done twice."""
+        if not self.here():
+            return
+        if not self._turned and self.may_wait():
             gevent.sleep(0)
+        self._turned = False
+        if not self._marked:
+            self._marked = True
+            self.hub.loop.run_callback(self._mark)
+
+    def _mark(self) -> None:
+        """The loop has gone through its callbacks: whoever could run has had a turn."""
+        self._marked = False
+        self._turned = True
 
     def start(self) -> None:
         """Listen; on the hub's thread. The watcher keeps the loop alive, so a waiting get() never is a LoopExit."""

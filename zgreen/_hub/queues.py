@@ -29,7 +29,7 @@ class _Queue:
     def _ready(self) -> bool:
         raise NotImplementedError
 
-    def _listen(self, bell: Bell | None) -> None:
+    def _listen(self, bell: Bell | None, waiting: int) -> None:
         raise NotImplementedError
 
     def _must_not_wait(self, block: bool, timeout: float | None) -> bool:
@@ -61,10 +61,12 @@ class SendQueue(_Queue):
             raise Full
 
         def attempt() -> bool:
+            if self._pipe.try_push(frames, reply, 0):
+                return True
             error = self._check_waiter()
             if error is not None:
                 raise error
-            return self._pipe.try_push(frames, reply, 0)
+            return False
 
         try:
             self.line.wait_turn(attempt, timeout)
@@ -74,8 +76,10 @@ class SendQueue(_Queue):
     def _ready(self) -> bool:
         return self._pipe.has_room() or self._check_waiter() is not None
 
-    def _listen(self, bell: Bell | None) -> None:
-        self._pipe.room_bell = bell
+    def _listen(self, bell: Bell | None, waiting: int) -> None:
+        self._pipe.putters = waiting
+        if bell is not self._pipe.room_bell:
+            self._pipe.room_bell = bell
 
 
 class RecvQueue(_Queue):
@@ -95,11 +99,16 @@ class RecvQueue(_Queue):
 
         def attempt() -> bool:
             nonlocal message
-            error = self._check_waiter()
             message = self._pipe.try_pop(0)
-            if message is None and error is not None:
+            if message is not None:
+                return True
+            error = self._check_waiter()
+            if error is None:
+                return False
+            message = self._pipe.try_pop(0)  # the last may have come just before
+            if message is None:
                 raise error
-            return message is not None
+            return True
 
         try:
             self.line.wait_turn(attempt, timeout)
@@ -110,5 +119,7 @@ class RecvQueue(_Queue):
     def _ready(self) -> bool:
         return self._pipe.waiting() > 0 or self._check_waiter() is not None
 
-    def _listen(self, bell: Bell | None) -> None:
-        self._pipe.message_bell = bell
+    def _listen(self, bell: Bell | None, waiting: int) -> None:
+        self._pipe.getters = waiting
+        if bell is not self._pipe.message_bell:
+            self._pipe.message_bell = bell

@@ -1,0 +1,130 @@
+// Messages as the native engine holds them, and the libzmq they are made with. Part of core.hpp, which says who may
+// touch what.
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace zgreen {
+
+struct Msg {  // zmq_msg_t, whose size and alignment are part of libzmq's ABI
+    alignas(void *) unsigned char bytes[64];
+};
+
+struct Api {
+    int (*msg_init)(Msg *);
+    int (*msg_init_size)(Msg *, size_t);
+    int (*msg_init_data)(Msg *, void *, size_t, void (*)(void *, void *), void *);
+    void *(*msg_data)(Msg *);
+    size_t (*msg_size)(const Msg *);
+    int (*msg_more)(const Msg *);
+    int (*msg_copy)(Msg *, Msg *);
+    int (*msg_close)(Msg *);
+    int (*msg_send)(Msg *, void *, int);
+    int (*msg_recv)(Msg *, void *, int);
+    int (*getsockopt)(void *, int, void *, size_t *);
+    int (*error)();
+};
+
+enum : int {
+    kPair = 0, kReq = 3,
+    kEvents = 15, kPollIn = 1, kPollOut = 2,
+    kDontWait = 1, kSndMore = 2,
+    kHausnumero = 156384712, kEfsm = kHausnumero + 51, kEterm = kHausnumero + 53,
+};
+
+// Every Msg that holds content is counted when it is made and when it is freed or given to libzmq: in the end the two
+// meet. One such pair for each side and direction, so that the sides do not share a cache line.
+struct Counts {
+    alignas(64) std::atomic<int64_t> made{0};
+    std::atomic<int64_t> freed{0};
+    void add_made(int64_t n) { made.fetch_add(n, std::memory_order_relaxed); }
+    void add_freed(int64_t n) { freed.fetch_add(n, std::memory_order_relaxed); }
+};
+
+// For a counter that one thread alone writes: no locked instruction.
+template <typename T>
+inline void count(std::atomic<T> &counter, T n = 1) {
+    counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_release);
+}
+
+// One whole message: `count` frames, none of them shared. Moves by copying bytes, as libzmq's own queues do.
+struct Message {
+    uint64_t token = 0;  // who wants to know what becomes of it; 0: nobody
+    uint32_t count = 0;
+    Msg one;
+    std::unique_ptr<Msg[]> many;
+
+    Message() = default;
+    Message(Message &&other) noexcept { *this = std::move(other); }
+    Message &operator=(Message &&other) noexcept {
+        token = other.token;
+        count = other.count;
+        if (!other.many) one = other.one;
+        many = std::move(other.many);
+        other.count = 0;
+        return *this;
+    }
+    Msg *frames() { return many ? many.get() : &one; }
+    void reserve(uint32_t frames_) {
+        if (frames_ > 1) many.reset(new Msg[frames_]);
+    }
+    void close(const Api &api, Counts &counts) {
+        for (uint32_t i = 0; i < count; ++i) api.msg_close(&frames()[i]);
+        counts.add_freed(count);
+        count = 0;
+    }
+};
+
+// First in, first out, in two vectors: pushing touches `back`, popping `front`, so that after a swap the two ends need
+// no common lock. Keeps its memory while it is small.
+class Fifo {
+  public:
+    bool empty() const { return head_ == front_.size() && back_.empty(); }
+    bool front_empty() const { return head_ == front_.size(); }
+    void push(Message &&message) { back_.push_back(std::move(message)); }
+    void push_all(std::vector<Message> &messages) {  // all or, if there is no memory, none; leaves `messages` empty
+        if (back_.empty() && messages.size() >= kSwap) {
+            back_.swap(messages);
+            return;
+        }
+        const size_t size = back_.size() + messages.size();
+        if (size > back_.capacity()) back_.reserve(std::max(size, 2 * back_.capacity()));
+        for (Message &message : messages) back_.push_back(std::move(message));
+        messages.clear();
+    }
+    Message &front() { return front_[head_]; }
+    void pop() {
+        front_[head_].many.reset();
+        if (++head_ == front_.size()) clear_front();  // here, not in turn(): what comes next may come much later
+    }
+    void turn() {  // only when front_empty()
+        front_.swap(back_);
+    }
+
+    size_t frames() const {  // of all messages, when nobody else is at it
+        size_t n = 0;
+        for (size_t i = head_; i < front_.size(); ++i) n += front_[i].count;
+        for (const Message &message : back_) n += message.count;
+        return n;
+    }
+
+  private:
+    void clear_front() {
+        front_.clear();
+        head_ = 0;
+        if (front_.capacity() > kKeep) std::vector<Message>().swap(front_);
+    }
+    static constexpr size_t kKeep = 4096;
+    static constexpr size_t kSwap = 16;  // from here up the vector itself changes hands
+    std::vector<Message> front_, back_;
+    size_t head_ = 0;
+};
+
+}  // namespace zgreen

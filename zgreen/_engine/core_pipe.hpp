@@ -1,0 +1,230 @@
+// The messages of one socket between the two sides. Part of core.hpp, which says who "hub side" and "owning thread" are.
+
+#pragma once
+
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "core_message.hpp"
+#include "core_wakeup.hpp"
+
+namespace zgreen {
+
+enum class Overflow : uint8_t { Block, DropOldest, DropNewest };
+
+class Pipe;
+
+// What the hub side has for the owning thread: pipes to look at, and whether there is mail.
+class Inbox {
+  public:
+    explicit Inbox(int own_ring_fd) : ringer_(own_ring_fd) {}
+
+    // --- hub side
+    void post_mail() {
+        mail_.store(true);
+        wake();
+    }
+    void touch(std::shared_ptr<Pipe> pipe) noexcept {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            try {
+                touched_.push_back(std::move(pipe));
+            } catch (const std::bad_alloc &) {
+                all_ = true;  // the message is in the pipe already, too late to refuse it
+            }
+        }
+        any_.store(true);
+        wake();
+    }
+
+    // --- owning thread
+    bool take_mail() { return mail_.load() && mail_.exchange(false); }
+    bool take(std::vector<std::shared_ptr<Pipe>> &into) {  // true: look at all pipes
+        if (!any_.load() || !any_.exchange(false)) return false;
+        std::lock_guard<std::mutex> lock(mutex_);
+        into.swap(touched_);
+        return std::exchange(all_, false);
+    }
+    bool sleep() {  // say "asleep", look once more: whether there is nothing to take
+        asleep_.store(true);
+        return !any_.load() && !mail_.load();
+    }
+    void wake_up() { asleep_.store(false); }
+
+  private:
+    void wake() {
+        if (asleep_.load() && asleep_.exchange(false)) ringer_.ring();
+    }
+    std::atomic<bool> asleep_{false};
+    std::atomic<bool> mail_{false};
+    std::atomic<bool> any_{false};
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<Pipe>> touched_;  // under mutex_
+    bool all_ = false;                            // likewise: there was no memory to say which
+    const Ringer ringer_;
+};
+
+// What all pipes of one engine share.
+struct Shared {
+    Shared(const Api &api, int own_ring_fd, int hub_ring_fd) : api(api), hub(hub_ring_fd), inbox(own_ring_fd) {}
+    const Api api;
+    Counts out_hub, out_thread, in_thread, in_hub;  // of frames to send and received; by which side writes
+    HubBox hub;
+    Inbox inbox;
+};
+
+// Bounded both ways. A counter has one writing side, and what one side writes often has cache lines of its own: so a
+// message costs the other side no cache miss, but for its own content.
+class Pipe : public std::enable_shared_from_this<Pipe> {
+  public:
+    Pipe(Shared &shared, uint64_t id, int kind, size_t out_max, size_t in_max, Overflow overflow)
+        : shared(shared), id(id), kind(kind), out_max(out_max), in_max(in_max), overflow(overflow) {}
+    ~Pipe();
+    Pipe(const Pipe &) = delete;
+    Pipe &operator=(const Pipe &) = delete;
+
+    // --- any thread
+    // What has gone is read first: so it is never more than what has come.
+    size_t pending() const {  // libzmq has not taken it, nor refused it for good
+        const uint64_t gone = settled.load();
+        return size_t(pushed.load() - gone);
+    }
+    size_t waiting() const {  // received, and not got
+        const uint64_t gone = taken.load();
+        return size_t(delivered.load() - gone);
+    }
+
+    size_t held() const { return out.frames() + in.frames() + parts.size(); }  // when the owning thread has ended
+
+    // --- hub side
+    bool has_room(size_t reserved);
+    bool push(Message &&message);  // false: too late, the message is still the caller's
+    bool pop(Message &message);
+    bool withdraw(Message &message);  // one that was not sent; after `finished`, one thread
+
+    size_t out_low() const { return out_max / 4; }  // room is worth a wake-up from here down
+
+    // --- set once
+    Shared &shared;
+    const uint64_t id;
+    const int kind;
+    const size_t out_max, in_max;
+    const Overflow overflow;
+
+    // --- hub side writes
+    alignas(64) std::atomic<uint64_t> pushed{0};  // under out_mutex
+    std::atomic<uint64_t> settled_seen{0};        // `settled` as it was: enough to know that there is room
+    std::atomic<uint64_t> taken{0};               // serialised; with DropOldest by both sides, under in_mutex
+    std::atomic<bool> open{true};                 // puts are welcome
+    std::mutex out_mutex;                         // over `out`'s back, and `finished`
+    std::mutex in_mutex;                          // over `in`'s back, and turning it; with DropOldest over all of it
+
+    // --- owning thread writes, seldom
+    alignas(64) std::atomic<bool> finished{false};  // under out_mutex: it will not look at `out` again
+    std::atomic<bool> idle{true};                   // nothing to send; who pushes clears it, and touches
+    std::atomic<bool> starved{false};               // no credit; who pops clears it, and touches
+    Bell room, message;
+
+    // --- owning thread writes, often
+    alignas(64) std::atomic<uint64_t> settled{0};  // sent or refused, or, after `finished`, withdrawn
+    std::atomic<uint64_t> delivered{0};
+    std::atomic<uint64_t> sent{0}, received{0}, refused{0}, dropped{0};
+
+    // --- owning thread
+    void *socket = nullptr;
+    int fd = -1;
+    bool ready = false;
+    bool closing = false;
+    bool drained_told = false;
+    bool new_room = false;               // of which nobody has been told
+    double deadline = INFINITY;          // of closing
+    double retry_at = INFINITY;          // see Core::stall
+    uint64_t flush_target = UINT64_MAX;  // tell when so many were sent or refused
+    int stalls = 0;                      // sends in a row refused although POLLOUT was there
+    std::vector<Msg> parts;              // of a message that has not arrived whole
+
+    alignas(64) Fifo out;  // the front is the owning thread's; after `finished` the hub side's
+    Fifo in;               // the front is the hub side's
+
+    void touch() { shared.inbox.touch(shared_from_this()); }  // hub side: have the owning thread look
+    bool take_front(Message &message);                        // of `in`; see in_mutex
+
+  private:
+    bool pop_from_front(Message &message);
+    size_t low() const { return in_max / 2; }  // new credit is worth a wake-up from here down
+};
+
+inline bool Pipe::has_room(size_t reserved) {
+    if (!open.load()) return false;
+    const uint64_t limit = out_max > reserved ? out_max - reserved : 0;
+    const uint64_t seen = settled_seen.load(std::memory_order_relaxed);
+    if (pushed.load() - seen < limit) return true;
+    settled_seen.store(settled.load(), std::memory_order_relaxed);
+    return pending() < limit;
+}
+
+inline bool Pipe::push(Message &&message) {
+    {
+        std::lock_guard<std::mutex> lock(out_mutex);
+        if (finished.load(std::memory_order_relaxed)) return false;
+        out.push(std::move(message));  // first: it may throw
+        pushed.store(pushed.load(std::memory_order_relaxed) + 1);
+    }
+    if (idle.load() && idle.exchange(false)) touch();
+    return true;
+}
+
+inline bool Pipe::pop(Message &message) {
+    if (!pop_from_front(message)) return false;
+    if (starved.load() && waiting() <= low() && starved.exchange(false)) touch();
+    return true;
+}
+
+inline bool Pipe::pop_from_front(Message &message) {
+    if (overflow == Overflow::DropOldest) {
+        std::lock_guard<std::mutex> lock(in_mutex);
+        return take_front(message);
+    }
+    if (in.front_empty()) {
+        if (waiting() == 0) return false;
+        std::lock_guard<std::mutex> lock(in_mutex);
+        in.turn();
+    }
+    return take_front(message);
+}
+
+inline bool Pipe::take_front(Message &message) {
+    if (in.front_empty()) in.turn();
+    if (in.front_empty()) return false;
+    message = std::move(in.front());
+    in.pop();
+    taken.store(taken.load(std::memory_order_relaxed) + 1);
+    return true;
+}
+
+inline bool Pipe::withdraw(Message &message) {
+    std::lock_guard<std::mutex> lock(out_mutex);
+    finished.store(true);
+    if (out.front_empty()) out.turn();
+    if (out.front_empty()) return false;
+    message = std::move(out.front());
+    out.pop();
+    settled.store(settled.load() + 1);
+    return true;
+}
+
+inline Pipe::~Pipe() {
+    Message message;
+    while (withdraw(message)) message.close(shared.api, shared.out_hub);
+    while (take_front(message)) message.close(shared.api, shared.in_hub);
+    for (Msg &part : parts) shared.api.msg_close(&part);
+    shared.in_hub.add_freed(int64_t(parts.size()));
+}
+
+}  // namespace zgreen

@@ -1,0 +1,167 @@
+// How the owning thread wakes the hub and foreign threads. Part of core.hpp.
+
+#pragma once
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include "core_message.hpp"
+
+namespace zgreen {
+
+[[noreturn]] inline void fail(const char *what) { throw std::system_error(errno, std::generic_category(), what); }
+
+// A descriptor to write to. Shared, and closed with the last reference: whoever rings holds one, so nobody can ring a
+// number that has become somebody else's.
+class Ringer {
+  public:
+    explicit Ringer(int fd) : fd_(::dup(fd)) {
+        if (fd_ < 0) fail("dup");  // else who sleeps on it would sleep for ever
+    }
+    ~Ringer() { ::close(fd_); }
+    Ringer(const Ringer &) = delete;
+    Ringer &operator=(const Ringer &) = delete;
+    void ring() const {
+        const uint64_t one = 1;
+        while (::write(fd_, &one, sizeof one) < 0 && errno == EINTR) {}
+        // EAGAIN: it is full of rings, so it is readable
+    }
+
+  private:
+    const int fd_;
+};
+
+enum class NoticeKind : uint8_t { Room, Message, Outcome, Refused };
+
+struct Notice {  // for the hub
+    NoticeKind kind;
+    uint64_t pipe;
+    uint64_t token;
+    int error;
+    Message message;  // the refused one
+};
+
+// What the owning thread has to say to the hub: notices, and one ring until the hub has looked.
+class HubBox {
+  public:
+    explicit HubBox(int fd) : ringer_(fd) {}
+    void send(Notice &&notice) {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            notices_.push_back(std::move(notice));
+        }
+        ring();
+    }
+    void ring() {
+        if (!rung_.exchange(true)) ringer_.ring();
+    }
+    void take(std::vector<Notice> &into) {
+        rung_.store(false);  // before we look: what comes from here on rings again
+        std::lock_guard<std::mutex> lock(mutex_);
+        into.swap(notices_);
+    }
+    size_t held() {  // frames
+        std::lock_guard<std::mutex> lock(mutex_);
+        size_t n = 0;
+        for (const Notice &notice : notices_) n += notice.message.count;
+        return n;
+    }
+
+  private:
+    const Ringer ringer_;
+    std::atomic<bool> rung_{false};
+    std::mutex mutex_;
+    std::vector<Notice> notices_;  // under mutex_
+};
+
+// Whom to tell that there is room, or a message: nobody, the hub, or a foreign thread that sleeps on a descriptor.
+class Bell {
+  public:
+    void nobody() { set(State::kNobody, nullptr); }
+    void hub() { set(State::kHub, nullptr); }
+    void foreign(int fd) { set(State::kForeign, std::make_shared<Ringer>(fd)); }
+    void answered() { rung_.store(false); }  // the hub, before it looks
+
+    void ring(HubBox &box, NoticeKind kind, uint64_t pipe) {  // the owning thread
+        const State state = state_.load();
+        if (state == State::kNobody) return;
+        if (state == State::kHub) {
+            if (!rung_.exchange(true)) box.send(Notice{kind, pipe, 0, 0, Message()});
+            return;
+        }
+        std::shared_ptr<Ringer> ringer;
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            ringer = ringer_;
+        }
+        if (ringer) ringer->ring();
+    }
+
+  private:
+    enum class State : uint8_t { kNobody, kHub, kForeign };
+    void set(State state, std::shared_ptr<Ringer> ringer) {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            ringer_.swap(ringer);
+        }
+        state_.store(state);
+    }
+    std::atomic<State> state_{State::kNobody};  // the hub side writes
+    std::atomic<bool> rung_{false};
+    std::mutex mutex_;
+    std::shared_ptr<Ringer> ringer_;  // under mutex_
+};
+
+// Owners of content that libzmq reads in place (zmq_msg_init_data): it lets go of it in some thread of its own, the
+// owner is released by the hub. Outlives the engine while libzmq holds content.
+class Releases : public std::enable_shared_from_this<Releases> {
+  public:
+    explicit Releases(int hub_ring_fd) : ringer_(hub_ring_fd) {}
+    ~Releases() {
+        while (freed_) delete std::exchange(freed_, freed_->next);
+    }
+    Releases(const Releases &) = delete;
+    Releases &operator=(const Releases &) = delete;
+    void *hint(void *owner) { return new Hint{shared_from_this(), owner, nullptr}; }
+    void forget(void *hint_) { delete static_cast<Hint *>(hint_); }  // one that libzmq did not take
+    static void free_content(void *, void *hint_) noexcept {  // libzmq's zmq_free_fn; any thread; must not need memory
+        Hint *hint = static_cast<Hint *>(hint_);
+        const std::shared_ptr<Releases> releases = std::move(hint->releases);  // it may be the last
+        bool first;
+        {
+            std::lock_guard<std::mutex> lock(releases->mutex_);
+            first = !releases->freed_;
+            hint->next = releases->freed_;
+            releases->freed_ = hint;
+            releases->any_.store(true);
+        }
+        if (first) releases->ringer_.ring();
+    }
+    bool any() const { return any_.load(std::memory_order_relaxed); }
+    void take(std::vector<void *> &into) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        for (; freed_; delete std::exchange(freed_, freed_->next)) into.push_back(freed_->owner);
+        any_.store(false);
+    }
+
+  private:
+    struct Hint {
+        std::shared_ptr<Releases> releases;  // until it is on the list
+        void *owner;
+        Hint *next;
+    };
+    const Ringer ringer_;
+    std::atomic<bool> any_{false};
+    std::mutex mutex_;
+    Hint *freed_ = nullptr;  // under mutex_
+};
+
+}  // namespace zgreen
