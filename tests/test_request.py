@@ -150,6 +150,26 @@ def test_a_late_reply_that_comes_with_the_next_one(router, client):
     ask(router, client, b"ping", b"pong")
 
 
+def test_a_late_reply_just_before_the_next_request_is_sent(pump, router, client):
+    """The receive queue has been emptied, the next request is not sent: the REQ must not accept it."""
+    late = begin(router, client, "given up")
+    other = Channel(zmq.DEALER, connect=endpoint_of(router), pump=pump)
+    other.put(["", "who is there"])
+    wait_for(lambda: router.poll(0))
+    to_other = router.recv_multipart()
+    call = client._exchange._call
+
+    def call_with_a_late_reply(name, *args):
+        if name == "restart":
+            answer(router, late, b"late")
+            answer(router, to_other, b"the pump has read what came before this")
+            other.get(timeout=LIMIT)
+        return call(name, *args)
+
+    client._exchange._call = call_with_a_late_reply
+    ask(router, client, b"ping", b"pong")
+
+
 def test_two_given_up_and_one_late(router, client):
     first, second = begin(router, client, "first"), begin(router, client, "second")
     answer(router, first, b"late 1")
