@@ -9,7 +9,7 @@ import gevent
 import pytest
 import zmq
 from gevent.event import AsyncResult
-from support import ANY, LIMIT, Peer, break_pump, endpoint_of, outcome, raw_socket, real_threads, run, script
+from support import ANY, LIMIT, Peer, break_pump, endpoint_of, inproc, outcome, raw_socket, real_threads, run, script
 from support import wait_for as wait
 
 import zgreen
@@ -333,6 +333,47 @@ def test_a_late_reply_to_the_first_try_is_the_reply(router, pump):
         assert asking.get(timeout=LIMIT) == b"first"
         router.send_multipart([*second[:-1], b"second"])
         counts(requester, answered=1, late=1)
+
+
+def test_a_try_that_waits_for_a_server_is_not_doubled(pump):
+    """However many tries there were: the server that comes gets the request once, and answers in time."""
+    with Requester(bind=ANY, retries=10000, pump=pump) as requester:
+        results = [requester.submit(b"%d" % i, 0.005) for i in range(3)]
+        begun = [result.deadline for result in results]
+        wait(lambda: all(r.deadline > t + 0.02 for r, t in zip(results, begun, strict=True)), "some tries to be over")
+        assert requester.channel.statistics().pending == 3
+        assert requester.statistics().retries == 0
+        with raw_socket(zmq.DEALER, connect=requester.channel.last_endpoint) as server:
+            got = [server.recv_multipart() for _ in range(3)]
+            assert [frames[1:] for frames in got] == [[b"", b"0"], [b"", b"1"], [b"", b"2"]]
+            for frames in got:
+                server.send_multipart(frames)
+            assert [r.get(timeout=LIMIT) for r in results] == [b"0", b"1", b"2"]
+        requester.close(linger=0)
+
+
+def test_a_server_that_hangs(router, pump):
+    """Connected, but it answers nobody: the next try goes to the other one."""
+    with Server("REP") as server:
+        requester = Requester(connect=[endpoint_of(router), server.endpoint], retries=100, pump=pump)
+        asking = [gevent.spawn(requester.request, b"%d" % i, 0.1) for i in range(20)]
+        assert [g.get(timeout=LIMIT) for g in asking] == [[b"re", b"%d" % i] for i in range(20)]
+        assert requester.statistics().retries > 0
+        assert requester.statistics().answered == 20
+
+
+@pytest.mark.parametrize("first", ["bind", "connect"])
+def test_inproc(pump, first):
+    endpoint = inproc()
+    if first == "bind":
+        server = Channel(zmq.REP, bind=endpoint, pump=pump)
+    with Requester(connect=endpoint, pump=pump) as requester:
+        result = requester.submit("ping")
+        if first == "connect":
+            server = Channel(zmq.REP, bind=endpoint, pump=pump)
+        assert server.get(timeout=LIMIT) == b"ping"
+        server.put("pong")
+        assert result.get(timeout=LIMIT) == b"pong"
 
 
 def test_without_a_timeout_there_is_no_retry(router, pump):

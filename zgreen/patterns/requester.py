@@ -58,6 +58,7 @@ class _Request(AsyncResult):  # type: ignore[type-arg]  # gevent's class takes n
         self.tries = tries  # left, with the one that is under way
         self.deadline = math.inf  # of this try, monotonic seconds
         self.timer: Any = None  # of the hub's loop, from the first send to the end
+        self.taken: AsyncResult[None] | None = None  # ready when libzmq has the last try; None: nobody asks
 
     def stop(self) -> None:
         if self.timer is not None:
@@ -145,7 +146,8 @@ class Requester:
         :param timeout: seconds for each try, room in the send queue included; None: no limit, and then no retries.
             A request whose time is over is sent again, up to *retries* times, to whichever server is connected then;
             so all together may take ``timeout * (1 + retries)`` seconds. All tries have one id: a reply to the first
-            that comes during the second is the reply. A server may get the same request more than once.
+                that comes during the second is the reply. A server may get the same request more than once, but not
+            because it came late: while a try waits in the send queue no other is sent.
         :raises TypeError: this is no message.
         :raises TimeoutError: there was no room in the send queue in all that time.
         :raises ClosedError: the requester, its channel's pump, or both are closed. :raises BrokenError: likewise.
@@ -182,7 +184,7 @@ class Requester:
         while True:
             started = time.monotonic()
             try:
-                self._channel.put(request.message, True, request.timeout)
+                self._put(request)
             except Full:
                 request.tries -= 1
                 if not request.tries:
@@ -192,6 +194,18 @@ class Requester:
             if request.timeout is not None and request.key in self._waiting:
                 self._start_timer(request, started + request.timeout)
             return
+
+    def _put(self, request: _Request) -> None:
+        if request.tries == 1 or request.timeout is None:
+            self._channel.put(request.message, True, request.timeout)
+            return
+        with gevent.Timeout(request.timeout) as limit:
+            try:
+                request.taken = self._channel.send(request.message)
+            except gevent.Timeout as expired:
+                if expired is not limit:
+                    raise
+                raise Full from None
 
     def _start_timer(self, request: _Request, deadline: float) -> None:
         request.stop()
@@ -211,15 +225,16 @@ class Requester:
             self._timed_out += 1
             request.set_exception(TimeoutError(self._no_reply(request)))
             return
+        if request.taken is None or request.taken.ready():  # else the last try will go to the next server itself
+            try:
+                request.taken = self._channel.send(request.message)  # Full if there is no room: this is the hub
+                self._retries += 1
+            except Full:
+                pass  # the time of this try passes all the same: there may be a reply to the one before
+            except (ClosedError, BrokenError):
+                request.stop()  # the receiver will tell why
+                return
         assert request.timeout is not None
-        try:
-            self._channel.put_nowait(request.message)
-            self._retries += 1
-        except Full:
-            pass  # the time of this try passes all the same: there may be a reply to the one before
-        except (ClosedError, BrokenError):
-            request.stop()  # the receiver will tell why
-            return
         self._start_timer(request, time.monotonic() + request.timeout)
 
     def _no_reply(self, request: _Request) -> str:
