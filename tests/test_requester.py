@@ -543,8 +543,11 @@ def test_a_killed_receiver_leaves_nobody_waiting(pump, router):
     waiting = gevent.spawn(outcome, requester.request, "x")
     counts(requester, waiting=1)
     requester._receiver.kill()
+    with pytest.raises(ClosedError):
+        requester.submit("y")
     assert isinstance(waiting.get(timeout=LIMIT), ClosedError)
     wait(lambda: requester.closed)
+    assert requester.statistics().waiting == 0
 
 
 def test_the_child_of_a_fork():

@@ -146,7 +146,7 @@ class Requester:
         :param timeout: seconds for each try, room in the send queue included; None: no limit, and then no retries.
             A request whose time is over is sent again, up to *retries* times, to whichever server is connected then;
             so all together may take ``timeout * (1 + retries)`` seconds. All tries have one id: a reply to the first
-                that comes during the second is the reply. A server may get the same request more than once, but not
+            that comes during the second is the reply. A server may get the same request more than once, but not
             because it came late: while a try waits in the send queue no other is sent.
         :raises TypeError: this is no message.
         :raises TimeoutError: there was no room in the send queue in all that time.
@@ -170,6 +170,8 @@ class Requester:
         link = self._channel.pump.link
         if not link.here() or not link.may_wait():
             raise RuntimeError("requests are for greenlets of the pump's hub: another thread needs its own Requester")
+        if self._receiver.dead and not self._channel.closed:  # somebody has killed it; the channel is about to close
+            raise ClosedError(f"{self} was closed")
         request = _Request(self._mark + next(self._numbers).to_bytes(8, "big"), frames, timeout, self._tries)
         self._requests += 1
         self._waiting[request.key] = request
