@@ -417,19 +417,20 @@ def test_malformed_replies_are_dropped(router, requester, caplog):
     counts(requester, answered=1, late=0, malformed=len(bad))
 
 
-def test_replies_to_another_requester_of_the_same_name(pump, router):
+def test_replies_to_another_requester_of_the_same_name(pump):
     """Who comes after it under its ROUTING_ID may get what was meant for it."""
     options = {zmq.ROUTING_ID: b"the same"}
-    with Requester(connect=endpoint_of(router), options=options, pump=pump) as requester:
-        requester.submit("x")
-        old = requests(router, 1)[0]
-    with Requester(connect=endpoint_of(router), options=options, pump=pump) as requester:
-        result = requester.submit("y")
-        new = requests(router, 1)[0]
-        router.send_multipart(old)
-        router.send_multipart(new)
-        assert result.get(timeout=LIMIT) == b"y"
-        assert requester.statistics().malformed == 1
+    with raw_socket(zmq.ROUTER, bind=ANY, router_handover=1) as router:
+        with Requester(connect=endpoint_of(router), options=options, pump=pump) as requester:
+            requester.submit("x")
+            old = requests(router, 1)[0]
+        with Requester(connect=endpoint_of(router), options=options, pump=pump) as requester:
+            result = requester.submit("y")
+            new = requests(router, 1)[0]
+            router.send_multipart(old)
+            router.send_multipart(new)
+            assert result.get(timeout=LIMIT) == b"y"
+            assert requester.statistics().malformed == 1
 
 
 # ---------------------------------------------------------------------- bad input, threads

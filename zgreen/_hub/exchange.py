@@ -39,7 +39,7 @@ class Exchange:
         self._pipe = pipe
         self._call = call
         # the hub's thread alone from here on
-        self._line = Line(link, lambda: not self._busy, lambda _: None)  # who waits for a turn
+        self._line = Line(link, lambda: not self._busy, lambda *_: None)  # who waits for a turn; no thread rings
         self._busy = False  # somebody has the turn
         self._correlates = False  # all that the REQ may still get a reply to was sent with REQ_CORRELATE
         self._answered = 0  # pipe.sent when the last reply was got; -1: a reply may still come
