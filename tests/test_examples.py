@@ -27,7 +27,7 @@ def example(name: str) -> str:
 def test_every_example_is_tested() -> None:
     """Whoever adds an example adds a test here."""
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"ping_pong.py", "fan_in.py", "pub_sub.py", "wsgi_push.py"}
+    assert names == {"ping_pong.py", "fan_in.py", "pub_sub.py", "requester.py", "serve.py", "wsgi_push.py"}
 
 
 def test_ping_pong() -> None:
@@ -91,6 +91,24 @@ def test_pub_sub() -> None:
         got = [line for line in lines if line.startswith(f"subscriber to {topic}: ")]
         assert got == [f"subscriber to {topic}: {topic} number {number}" for number in range(3)]
     assert not [line for line in lines if "gossip" in line]
+
+
+def test_requester() -> None:
+    assert run(example("requester.py")) == [
+        "2 + 2 = 4",
+        "10 requests at once: [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]",
+        "the server is killed; a reply? False",
+        "another server answers: 3 + 4 = 7",
+    ]
+
+
+def test_serve() -> None:
+    assert run(example("serve.py")) == [
+        "upper: HELLO",
+        "10 slow requests took the time of one",
+        "error: ZeroDivisionError",
+        "all handlers have finished: True",
+    ]
 
 
 def post(port: int, path: str, body: str) -> int:

@@ -16,10 +16,11 @@ LAYERS = [
     {"zgreen.__main__"},
     {"zgreen.demo"},
     {"zgreen"},
+    {"zgreen.patterns"},
     {"zgreen._hub.register"},
     {"zgreen._hub.channel"},
     {"zgreen._hub.pump"},
-    {"zgreen._hub.queues"},
+    {"zgreen._hub.queues", "zgreen._hub.exchange"},
     {"zgreen._hub.line", "zgreen._hub.call"},
     {"zgreen._hub.link", "zgreen._hub.process"},
     {"zgreen._hub"},
@@ -238,9 +239,10 @@ def test_init_modules_hold_no_logic():
 
 def test_public_names():
     """What a user may rely on, and nothing by accident."""
-    assert {name for name in vars(zgreen) if not name.startswith("_")} - {"demo"} == {
+    assert {name for name in vars(zgreen) if not name.startswith("_")} - {"demo", "patterns"} == {
         "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "ForkedError", "Pump", "PumpStatistics",
-        "ZgreenError", "get_pump", "register_socket",
+        "Requester", "RequesterStatistics", "Server", "ServerStatistics", "ZgreenError", "get_pump", "register_socket",
+        "serve",
     }  # fmt: skip
 
 

@@ -14,3 +14,8 @@ from ._hub.pump import PumpStatistics as PumpStatistics
 from ._hub.pump import get_pump as get_pump
 from ._hub.register import register_socket as register_socket
 from ._version import __version__ as __version__
+from .patterns.requester import Requester as Requester
+from .patterns.requester import RequesterStatistics as RequesterStatistics
+from .patterns.server import Server as Server
+from .patterns.server import ServerStatistics as ServerStatistics
+from .patterns.server import serve as serve

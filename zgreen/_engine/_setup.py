@@ -80,11 +80,42 @@ def connect(socket: Socket, endpoint: str) -> str:
     return last_endpoint(socket)
 
 
+def restart(socket: Socket, frames: bytes | tuple[bytes, ...]) -> bool:
+    """Have a REQ give up the reply that it awaits and send *frames*, correlated, instead.
+
+    False: there is nobody to send it to now. The reply is given up all the same: libzmq counts the request id up, and
+    leaves the state of awaiting, before it looks for a peer (`req_t::xsend` in req.cpp).
+    """
+    socket.set(zmq.REQ_CORRELATE, 1)
+    socket.set(zmq.REQ_RELAXED, 1)
+    try:
+        return _send_now(socket, (frames,) if isinstance(frames, bytes) else frames)
+    finally:
+        socket.set(zmq.REQ_RELAXED, 0)
+
+
+def _send_now(socket: Socket, frames: tuple[bytes, ...]) -> bool:
+    """Send all frames, or say that libzmq takes none now. Begins again if the peer goes away between two frames."""
+    flags = [zmq.DONTWAIT | zmq.SNDMORE] * (len(frames) - 1) + [zmq.DONTWAIT]
+    while True:
+        refused_at = None
+        for i, frame in enumerate(frames):
+            try:
+                socket.send(frame, flags[i])
+            except zmq.Again:
+                if i == 0:
+                    return False
+                refused_at = i  # libzmq swallows the rest of this message, which it must be given
+        if refused_at is None:
+            return True
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "bind": bind,
     "connect": connect,
     "disconnect": disconnect,
     "get_option": get_option,
+    "restart": restart,
     "set_option": set_option,
     "unbind": unbind,
 }

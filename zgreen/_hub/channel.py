@@ -22,6 +22,7 @@ from .._errors import BrokenError, ClosedError, ForkedError
 from .._message import decode, encode
 from .._sockets import Kind, kind_of
 from .call import Call
+from .exchange import Exchange
 from .link import TimedOut
 from .pump import Pump, check_seconds, get_pump
 from .queues import RecvQueue, SendQueue
@@ -111,6 +112,7 @@ class Channel:
         if pump is not None and not isinstance(pump, Pump):
             raise TypeError(f"pump must be a zgreen.Pump or None, not {type(pump).__name__}")
         self._kind = kind
+        self.multipart = bool(multipart)  # whether get() always gives a list; for reading
         self._pump = (pump or get_pump()).start()
         self._link = self._pump.link
         self._pipe: Pipe = self._pump.make_pipe(
@@ -126,6 +128,7 @@ class Channel:
         self._unsent = 0
         self._endpoint = ""
         self._on_error: Callable[[BaseException, Any], Any] | None = None
+        self._exchange: Exchange | None = None  # from the first request() on; the hub's thread alone
         # for register_socket: called before a close (they must not wait), and at the end
         self.before_close: list[Callable[[], Any]] = []
         self.at_end: list[Callable[[], Any]] = []
@@ -215,6 +218,31 @@ class Channel:
                 return False
             raise
         return True
+
+    def request(self, message: Any, timeout: float | None = None) -> Any:
+        """On a REQ channel: put *message*, wait for its reply, return it as :meth:`get` would.
+
+        One exchange at a time; other greenlets that call this wait their turn, first come, first served.
+
+        :param timeout: seconds for all of it, the turn included; None: no limit.
+        :raises TimeoutError: no reply within *timeout*. The server may have got the request, or may get it later.
+        :raises TypeError: this is no message, or no REQ socket (for many requests at once: :class:`zgreen.Requester`).
+        :raises RuntimeError: not in a greenlet of the pump's hub.
+        :raises ClosedError, BrokenError: as :meth:`get`.
+
+        A request that timed out or was killed does not keep the next one from being sent, and the next one never gets
+        its reply. For that the first call sets REQ_CORRELATE, so that libzmq puts a frame of four bytes before the
+        empty one, which a REP returns by itself and a ROUTER with the envelope; REQ_RELAXED is set only while a request
+        takes the place of one that was given up. Requests are not for a channel that others put to or get from at the
+        same time, nor for one of :func:`register_socket`; a reply to an earlier put() that nobody got is thrown away.
+        """
+        frames = encode(message)
+        check_seconds("timeout", timeout)
+        if self._kind.name != "REQ":
+            raise TypeError(f"{self}: only a REQ socket makes requests this way; or use a zgreen.Requester")
+        if self._exchange is None:
+            self._exchange = Exchange(self, self._link, self._pipe, self._call)
+        return self._exchange.request(frames, timeout)
 
     # ------------------------------------------------------------------ get
 
@@ -320,8 +348,9 @@ class Channel:
     def statistics(self) -> ChannelStatistics:
         """A snapshot of the counts since the channel was made."""
         pipe = self._pipe
+        sent = pipe.sent + (self._exchange.restarts if self._exchange else 0)
         return ChannelStatistics(
-            pipe.sent, pipe.received, pipe.pending(), pipe.waiting(), pipe.refused, pipe.dropped, self._unsent,
+            sent, pipe.received, pipe.pending(), pipe.waiting(), pipe.refused, pipe.dropped, self._unsent,
             len(self._sends.line), len(self._receives.line),
         )  # fmt: skip
 
