@@ -16,6 +16,7 @@ LAYERS = [
     {"zgreen.__main__"},
     {"zgreen.demo"},
     {"zgreen"},
+    {"zgreen.patterns"},
     {"zgreen._hub.register"},
     {"zgreen._hub.channel"},
     {"zgreen._hub.pump"},
@@ -238,9 +239,9 @@ def test_init_modules_hold_no_logic():
 
 def test_public_names():
     """What a user may rely on, and nothing by accident."""
-    assert {name for name in vars(zgreen) if not name.startswith("_")} - {"demo"} == {
-        "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "ForkedError", "Pump", "PumpStatistics",
-        "ZgreenError", "get_pump", "register_socket",
+    assert {name for name in vars(zgreen) if not name.startswith("_")} - {"demo", "patterns"} == {
+        "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Fanout", "FanoutStatistics", "ForkedError",
+        "Pump", "PumpStatistics", "Subscription", "ZgreenError", "get_pump", "register_socket", "select",
     }  # fmt: skip
 
 

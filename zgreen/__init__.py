@@ -14,3 +14,7 @@ from ._hub.pump import PumpStatistics as PumpStatistics
 from ._hub.pump import get_pump as get_pump
 from ._hub.register import register_socket as register_socket
 from ._version import __version__ as __version__
+from .patterns.fanout import Fanout as Fanout
+from .patterns.fanout import FanoutStatistics as FanoutStatistics
+from .patterns.fanout import Subscription as Subscription
+from .patterns.select import select as select

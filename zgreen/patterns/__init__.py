@@ -1,0 +1,1 @@
+"""What a service needs on top of channels. Built on Channel's public face alone."""

@@ -1,0 +1,402 @@
+"""Fanout: one SUB or PULL channel for any number of subscriptions in this process. Hub side.
+
+One greenlet gets from the channel and puts each message into the inboxes of those who want it. All state is the hub's
+thread's alone; the one exception is `_abandoned`, to which the garbage collector adds from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+import gevent
+import zmq
+from gevent import monkey
+
+from .._errors import BrokenError, ClosedError, ForkedError
+from .._hub.channel import Channel, check_maxsize
+from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
+from ._prefixes import PrefixIndex
+
+_BREATH = 1000  # deliveries between two times that other greenlets get their turn
+
+_get_ident = monkey.get_original("_thread", "get_ident")
+_fanned: WeakSet[Channel] = WeakSet()  # channels that a Fanout gets from: a second one would take half of the messages
+
+
+class FanoutStatistics(NamedTuple):
+    """A snapshot of a fan-out.
+
+    *subscriptions* and *prefixes* there are now; *received*: messages from the channel; *unmatched*: those of them that
+    nobody wanted; *delivered*: one for each message and subscription; *dropped*: lost by the policy of a subscription;
+    *disconnected*: subscriptions that ended so; *abandoned*: subscriptions that were not closed, but forgotten.
+    """
+
+    subscriptions: int
+    prefixes: int
+    received: int
+    unmatched: int
+    delivered: int
+    dropped: int
+    disconnected: int
+    abandoned: int
+
+
+class Fanout:
+    """Gives each message of one channel to all subscriptions that want it.
+
+    :param channel: a SUB channel, or a PULL channel. It stays yours: close() of the fan-out leaves it open, but as long
+        as the fan-out is open nobody else should get from it.
+    :raises TypeError: this is no such channel. :raises ValueError: another fan-out gets from it.
+    :raises ClosedError, BrokenError: the channel has ended.
+
+    On a SUB channel the fan-out subscribes and unsubscribes: libzmq is told of the first and the last subscription of a
+    prefix. ``channel.subscribe`` of your own is apart from that. On a PULL channel prefixes are looked at here only.
+
+    Nothing is got from the channel before the first :meth:`subscribe`. What nobody wants after that is counted as
+    unmatched, and gone. When the channel ends, so do all subscriptions, with the channel's error. On the thread of the
+    pump's hub only.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        if not isinstance(channel, Channel):
+            raise TypeError(f"channel must be a zgreen.Channel, not {type(channel).__name__}")
+        channel.ready()  # a TypeError or RuntimeError says what is wrong with it
+        kind = channel.getsockopt(zmq.TYPE)
+        if kind not in (zmq.SUB, zmq.PULL):
+            raise TypeError(f"{channel}: a Fanout wants a SUB or a PULL socket")
+        if channel in _fanned:
+            raise ValueError(f"{channel}: another Fanout gets from it already, and would lose what this one takes")
+        _fanned.add(channel)
+        self._channel = channel
+        self._filters = kind == zmq.SUB  # whether libzmq is to be told of prefixes
+        hub = gevent.get_hub()
+        self._thread = hub.thread_ident
+        self._hub = hub
+        self._waker = Waker(hub)
+        self._index: PrefixIndex[Inbox] = PrefixIndex()
+        self._prefixes: dict[Inbox, tuple[bytes, ...]] = {}  # of all open inboxes
+        self._told: set[bytes] = set()  # the prefixes that libzmq knows
+        self._abandoned: deque[Inbox] = deque()  # any thread appends, the hub's pops
+        self._error: MakeError | None = None  # the end
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+        self._since_breath = 0
+        self._received = self._unmatched = self._delivered = self._dropped = self._disconnected = self._forgotten = 0
+
+    # ------------------------------------------------------------------ what a user sees
+
+    @property
+    def channel(self) -> Channel:
+        """The channel that it gets from."""
+        return self._channel
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more subscriptions: closed, or its channel has ended."""
+        return self._error is not None
+
+    def subscribe(
+        self, *prefixes: str | bytes, maxsize: int | None = 64, overflow: str = "drop_oldest"
+    ) -> Subscription:
+        """Want all messages whose first frame begins with one of *prefixes*, from now on.
+
+        :param prefixes: at least one; ``str`` is UTF-8; ``""``: all messages.
+        :param maxsize: how many messages may wait to be got; None: no limit.
+        :param overflow: when there are so many: ``"drop_oldest"``, ``"drop_newest"``, or ``"disconnect"``, which ends
+            the subscription: it gives what is there, and then :class:`ClosedError`. What is lost is counted.
+        :raises TypeError, ValueError: one of these is not what it should be.
+        :raises ClosedError, BrokenError: the fan-out is closed, or its channel has ended.
+
+        You will not get what was published before libzmq told the publisher of a new prefix, which takes a moment.
+        """
+        self._check_thread()
+        wanted = _encode(prefixes)
+        check_maxsize("maxsize", maxsize)
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        if self._error is not None:
+            raise self._error()
+        inbox = Inbox(self._waker, maxsize, overflow, self._disconnect)
+        self._prefixes[inbox] = wanted
+        for prefix in wanted:
+            self._index.add(prefix, inbox)
+        subscription = Subscription(self, inbox, wanted)
+        try:
+            self._forget_abandoned()
+            for prefix in wanted:
+                self._tell(prefix)
+        except BaseException:  # the channel has ended, or the caller was killed while it waited
+            self.leave(inbox, partial(ClosedError, f"{subscription} was never made"))
+            raise
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._run)
+        return subscription
+
+    def statistics(self) -> FanoutStatistics:
+        """A snapshot of the counts since the fan-out was made."""
+        dropped = self._dropped + sum(inbox.dropped for inbox in self._prefixes)
+        return FanoutStatistics(
+            len(self._prefixes), len(self._index), self._received, self._unmatched, self._delivered, dropped,
+            self._disconnected, self._forgotten,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """End all subscriptions: they give what they have, and then :class:`ClosedError`. The channel stays open.
+
+        What libzmq was told is undone. Closing again does nothing.
+        """
+        self._check_thread()
+        if self._error is not None:
+            return
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        self._end(partial(ClosedError, f"{self} was closed"))
+        self.tell(tuple(self._told))
+
+    def __enter__(self) -> Fanout:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<zgreen.Fanout of {self._channel}>"
+
+    # ------------------------------------------------------------------ delivery
+
+    def _run(self) -> None:
+        """Deliver until the channel ends; the one greenlet that gets from it."""
+        try:
+            while True:
+                message = self._channel.get()
+                self._forget_abandoned(wait=False)
+                self._deliver(message)
+                if self._waker.urgent:  # who waits for messages is not slow: let it have them before the next one
+                    self._waker.catch_up()
+        except (ClosedError, BrokenError) as error:
+            self._end(partial(_again, error))
+        except BaseException as error:
+            self._end(partial(_broken, f"{self} has ended by an error of its delivery: {error!r}", error))
+            raise
+
+    def _deliver(self, message: bytes | list[bytes]) -> None:
+        """Put *message* into all inboxes that want it; those who subscribe meanwhile do not get it."""
+        self._received += 1
+        shared, topic = (message, message) if isinstance(message, bytes) else (tuple(message), message[0])
+        inboxes = self._index.match(topic)
+        if not inboxes:
+            self._unmatched += 1
+        for inbox in inboxes:
+            self._delivered += inbox.offer(shared)
+            self._since_breath += 1
+            if self._since_breath >= _BREATH:
+                self._since_breath = 0
+                gevent.sleep(0)
+
+    # ------------------------------------------------------------------ coming and leaving
+
+    def leave(self, inbox: Inbox, error: MakeError) -> tuple[bytes, ...]:
+        """Take *inbox* out, which ends with *error*; the prefixes that nobody wants any more."""
+        inbox.end(error)
+        prefixes = self._prefixes.pop(inbox, None)
+        if prefixes is None:
+            return ()
+        self._dropped += inbox.dropped
+        return tuple(prefix for prefix in prefixes if self._index.discard(prefix, inbox))
+
+    def close_one(self, inbox: Inbox, error: MakeError) -> None:
+        """What the owner of a subscription wants."""
+        self._check_thread()
+        self.tell(self.leave(inbox, error))
+
+    def abandon(self, inbox: Inbox) -> None:
+        """Nobody has the subscription of *inbox* any more; any thread, in the middle of anything."""
+        self._abandoned.append(inbox)
+
+    def _forget_abandoned(self, wait: bool = True) -> None:
+        """Take out what the garbage collector has found."""
+        while self._abandoned:
+            inbox = self._abandoned.popleft()
+            if inbox in self._prefixes:
+                self._forgotten += 1
+                self.tell(self.leave(inbox, partial(ClosedError, "the subscription is garbage")), wait)
+
+    def _disconnect(self, inbox: Inbox) -> None:
+        """*inbox* is full, and that is to be its end; in the middle of a delivery, which must not wait."""
+        self._disconnected += 1
+        error = partial(ClosedError, f"a subscription of {self} was disconnected: it did not get its messages in time")
+        self.tell(self.leave(inbox, error), wait=False)
+
+    def _end(self, error: MakeError) -> None:
+        """No more messages will come."""
+        if self._error is not None:
+            return
+        self._error = error
+        _fanned.discard(self._channel)
+        for inbox in tuple(self._prefixes):
+            self.leave(inbox, error)
+
+    # ------------------------------------------------------------------ what libzmq is told
+
+    def tell(self, prefixes: tuple[bytes, ...], wait: bool = True) -> None:
+        """See that libzmq does not send what nobody wants; return when it has been told, if *wait*."""
+        if not prefixes or not self._filters:
+            return
+        if not wait or gevent.getcurrent() is self._hub:
+            gevent.spawn(self.tell, prefixes)
+            return
+        with contextlib.suppress(ClosedError, BrokenError):  # then there is nothing to undo
+            for prefix in prefixes:
+                self._tell(prefix)
+
+    def _tell(self, prefix: bytes) -> None:
+        """Bring libzmq to what is wanted now.
+
+        The command is under way before this greenlet waits for its end, so the order of commands is that of the wishes,
+        whoever is killed while it waits.
+        """
+        wanted = prefix in self._index
+        if not self._filters or wanted == (prefix in self._told):
+            return
+        if wanted:
+            self._told.add(prefix)
+            self._channel.subscribe(prefix)
+        else:
+            self._told.discard(prefix)
+            self._channel.unsubscribe(prefix)
+
+    def _check_thread(self) -> None:
+        if _get_ident() != self._thread:
+            raise RuntimeError(f"{self} works on the thread of its hub only")
+
+
+class Subscription:
+    """What :meth:`Fanout.subscribe` gives: a queue of messages, with gevent.queue's ``get``.
+
+    A message is ``bytes``, or a tuple of ``bytes`` if it has several frames (or its channel says ``multipart=True``):
+    the same object for all subscriptions, which is why it is not a list. ``with`` closes it at the end. One that is
+    forgotten, and not closed, leaves by itself with the next message. Any number of greenlets may get from it, on the
+    thread of the pump's hub only.
+    """
+
+    def __init__(self, fan: Fanout, inbox: Inbox, prefixes: tuple[bytes, ...]) -> None:
+        self._fan = fan
+        self._inbox = inbox
+        self._prefixes = prefixes
+
+    @property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """What it wants."""
+        return self._prefixes
+
+    @property
+    def dropped(self) -> int:
+        """How many messages it has lost by its own policy."""
+        return self._inbox.dropped
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more messages come to it; those that are there can still be got."""
+        return self._inbox.error is not None
+
+    def qsize(self) -> int:
+        """How many messages wait to be got."""
+        return len(self._inbox)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The oldest message; wait for one if there is none.
+
+        :param timeout: seconds; None: no limit.
+        :raises gevent.queue.Empty: none within *timeout*, or none now if *block* is false.
+        :raises ClosedError: it was closed or disconnected, or the fan-out or the channel was closed, and all that had
+            come has been got. :raises BrokenError: likewise, for a channel that has ended by itself.
+
+        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
+        """
+        self._fan._check_thread()
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number of seconds")
+        if self._inbox.ready() or not block or timeout == 0 or gevent.getcurrent() is self._fan._hub:
+            return self._inbox.take()
+        return self._inbox.wait(timeout)
+
+    def get_nowait(self) -> Any:
+        """``get(block=False)``."""
+        return self.get(False)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        """The next message; ends when the subscription, the fan-out or the channel was closed. A subscription that was
+        disconnected has lost something, so that raises :class:`ClosedError`; what get() raises otherwise is raised."""
+        try:
+            return self.get()
+        except ForkedError:
+            raise
+        except ClosedError:
+            if self._inbox.full:
+                raise
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Want no more messages; what has come can still be got, and then :class:`ClosedError`. Again: nothing."""
+        self._fan.close_one(self._inbox, partial(ClosedError, f"{self} was closed"))
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._inbox.error is None:
+            self._fan.abandon(self._inbox)
+
+    def __repr__(self) -> str:
+        shown = [repr(prefix) for prefix in self._prefixes[:3]] + ["..."] * (len(self._prefixes) > 3)
+        return f"<zgreen.Subscription to {', '.join(shown)}>"
+
+    # ------------------------------------------------------------------ gevent's protocol of waiting
+
+    def ready(self) -> bool:
+        """Whether :meth:`get` would return or raise at once."""
+        self._fan._check_thread()
+        return self._inbox.ready()
+
+    def rawlink(self, callback: Any) -> None:
+        """Have the hub call ``callback(subscription)``, once, when :meth:`ready`: for ``gevent.wait``. The callback
+        must not wait."""
+        self._fan._check_thread()
+        self._inbox.link(callback, self)
+
+    def unlink(self, callback: Any) -> None:
+        """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called."""
+        self._fan._check_thread()
+        self._inbox.unlink(callback)
+
+
+def _encode(prefixes: tuple[Any, ...]) -> tuple[bytes, ...]:
+    if not prefixes:
+        raise TypeError('give at least one prefix; "" means all messages')
+    for prefix in prefixes:
+        if not isinstance(prefix, (str, bytes)):
+            raise TypeError(f"a prefix is str or bytes, not {type(prefix).__name__}: {prefix!r:.60}")
+    return tuple(dict.fromkeys(p.encode() if isinstance(p, str) else p for p in prefixes))
+
+
+def _again(error: ClosedError | BrokenError) -> BaseException:
+    """A new error like *error*: each who gets one adds a traceback to it."""
+    new = type(error)(*error.args)
+    new.__cause__ = error.__cause__
+    return new
+
+
+def _broken(text: str, cause: BaseException) -> BaseException:
+    error = BrokenError(text)
+    error.__cause__ = cause
+    return error
