@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import collections
 import gc
-import os
 
 import gevent
 import pytest
 import zmq
 from gevent.event import AsyncResult
 from gevent.queue import Empty, LifoQueue, PriorityQueue, Queue, ShutDown, SimpleQueue
-from support import LIMIT, break_pump, channels, drained, inproc, outcome, real_threads, wait_for
+from support import LIMIT, block_hub_until, break_pump, channels, drained, inproc, outcome, real_threads, wait_for
+from test_fork import WAYS, output
 
 import zgreen
 
@@ -195,16 +195,12 @@ def test_a_newcomer_does_not_pass_those_who_wait(make):
     wait_for(lambda: s.waiters() == 1)
     second = gevent.spawn(s.source.get)
     wait_for(lambda: s.waiters() == 2)
-    s.channel._receives.line._dispatching = True  # both messages are there before anybody is told
-    s.put("a")
-    s.put("b")
-    wait_for(lambda: s.size() == 2 or first.dead)
-    s.channel._receives.line._dispatching = False
-    s.channel._receives.line.nudge()
-    first.join(LIMIT)
-    if second.get(timeout=LIMIT) == b"b":
-        assert taken[0] == b"a"
-        assert isinstance(taken[1], Empty)
+    s.put("a", False)
+    s.put("b", False)
+    block_hub_until(lambda: s.size() == 2)  # both are there before anybody is told
+    assert second.get(timeout=LIMIT) == b"b"
+    assert taken[0] == b"a"
+    assert isinstance(taken[1], Empty)
 
 
 def test_a_selector_that_never_waits_lets_others_run(make):
@@ -232,10 +228,10 @@ def test_leaving_leaves_nobody_and_takes_nothing(make, how):
     sources = make(*KINDS)
 
     def selector():
-        with gevent.Timeout(0.02 if how == "gevent.Timeout" else None):
+        with gevent.Timeout(0.02 if how == "gevent.Timeout" else None, False):
             zgreen.select(*(s.source for s in sources), timeout=0.02 if how == "timeout" else None)
 
-    greenlet = gevent.spawn(outcome, lambda: outcome(selector))
+    greenlet = gevent.spawn(outcome, selector)
     if how == "kill":
         wait_for(lambda: all(s.waiters() for s in sources))
         greenlet.kill()
@@ -439,21 +435,29 @@ def test_a_broken_pump(make):
     assert error.source is pull
 
 
-def test_in_the_child_of_a_fork(make):
-    (s,) = make("channel")
-    waiting = gevent.spawn(outcome, zgreen.select, s.source, Queue())
-    wait_for(s.waiters)
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            if isinstance(waiting.get(timeout=LIMIT), zgreen.ForkedError):
-                status = 0
-        finally:
-            os._exit(status)
-    assert gevent.get_hub().threadpool.apply(os.waitpid, (pid, 0))[1] == 0
-    s.put("x")
-    assert waiting.get(timeout=LIMIT) == (s.source, b"x")
+@pytest.mark.parametrize("way", WAYS)
+def test_in_the_child_of_a_fork(way):
+    lines = output(
+        """
+        push, pull = pair()
+        waiting = gevent.spawn(what, zgreen.select, pull, gevent.queue.Queue())
+        linked = gevent.spawn(gevent.wait, [pull], LIMIT)
+        while pull.statistics().getters < 2:
+            gevent.sleep(0.001)
+        pid = fork()
+        if pid == 0:
+            print("child", waiting.get(timeout=LIMIT), linked.get(timeout=LIMIT) == [pull], flush=True)
+            os._exit(0)
+        print(status_of(pid))
+        push.put("x")
+        push.put("y")
+        print("parent", waiting.get(timeout=LIMIT), linked.get(timeout=LIMIT) == [pull], pull.get())
+        """,
+        way,
+    )
+    assert lines[:2] == ["child ForkedError True", "0"]
+    assert lines[2].startswith("parent (<zgreen.Channel PULL")
+    assert lines[2].endswith(", b'x') True b'y'")
 
 
 # ---------------------------------------------------------------- wrong calls

@@ -130,7 +130,7 @@ class Fanout:
             for prefix in wanted:
                 self._tell(prefix)
         except BaseException:  # the channel has ended, or the caller was killed while it waited
-            self.leave(inbox, partial(ClosedError, f"{subscription} was never made"))
+            self.tell(self.leave(inbox, partial(ClosedError, f"{subscription} was never made")), wait=False)
             raise
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
