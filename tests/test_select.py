@@ -191,7 +191,7 @@ def test_a_newcomer_does_not_pass_those_who_wait(make):
         taken.append(zgreen.select(s.source)[1])
         taken.append(outcome(s.source.get_nowait))
 
-    first = gevent.spawn(selector)
+    gevent.spawn(selector)
     wait_for(lambda: s.waiters() == 1)
     second = gevent.spawn(s.source.get)
     wait_for(lambda: s.waiters() == 2)
