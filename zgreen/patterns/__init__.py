@@ -1,1 +1,1 @@
-"""What a service needs on top of channels. Built on Channel's public face alone."""
+"""What a service needs on top of channels, built on their public face alone. Hub side; touches no socket."""
