@@ -555,6 +555,13 @@ def test_a_forgotten_subscription_leaves_by_itself(published):
     assert fan.statistics() == (1, 1, 1, 0, 1, 0, 0, 10)
 
 
+def test_a_fan_out_that_was_never_used_is_forgotten(pump):
+    channel = zgreen.Channel("pull", pump=pump)
+    zgreen.Fanout(channel)
+    gc.collect()
+    zgreen.Fanout(channel).close()
+
+
 # ---------------------------------------------------------------- wrong calls
 
 
@@ -579,6 +586,7 @@ def test_a_closed_channel(pump):
 
 def test_two_of_one_channel(pair):
     _, fan = pair
+    fan.subscribe("")
     with pytest.raises(ValueError, match="another Fanout"):
         zgreen.Fanout(fan.channel)
 

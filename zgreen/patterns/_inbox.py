@@ -53,11 +53,12 @@ class Waker:
         """One pass; the hub."""
         try:
             for _ in range(min(len(self._due), _PASS)):
-                inbox = self._due.popleft()
+                inbox = self._due[0]
                 inbox.due = False
-                self._told += 1
                 inbox.tell()
-        finally:  # a signal handler may raise between any two lines
+                self._due.popleft()
+                self._told += 1
+        finally:  # a signal handler may raise between any two lines; then the first one is told once more
             self._scheduled = bool(self._due)
             if self._scheduled:
                 self.hub.loop.run_callback(self._run)

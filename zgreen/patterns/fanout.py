@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, ref
 
 import gevent
 import zmq
@@ -25,7 +25,8 @@ from ._prefixes import PrefixIndex
 _BREATH = 1000  # deliveries between two times that other greenlets get their turn
 
 _get_ident = monkey.get_original("_thread", "get_ident")
-_fanned: WeakSet[Channel] = WeakSet()  # channels that a Fanout gets from: a second one would take half of the messages
+# who gets from a channel: a second one would take half of the messages; the hub's thread of each
+_fans: WeakKeyDictionary[Channel, ref[Fanout]] = WeakKeyDictionary()
 
 
 class FanoutStatistics(NamedTuple):
@@ -69,9 +70,10 @@ class Fanout:
         kind = channel.getsockopt(zmq.TYPE)
         if kind not in (zmq.SUB, zmq.PULL):
             raise TypeError(f"{channel}: a Fanout wants a SUB or a PULL socket")
-        if channel in _fanned:
+        other = _fans[channel]() if channel in _fans else None
+        if other is not None and not other.closed:
             raise ValueError(f"{channel}: another Fanout gets from it already, and would lose what this one takes")
-        _fanned.add(channel)
+        _fans[channel] = ref(self)
         self._channel = channel
         self._filters = kind == zmq.SUB  # whether libzmq is to be told of prefixes
         hub = gevent.get_hub()
@@ -147,7 +149,7 @@ class Fanout:
     def close(self) -> None:
         """End all subscriptions: they give what they have, and then :class:`ClosedError`. The channel stays open.
 
-        What libzmq was told is undone. Closing again does nothing.
+        What libzmq was told is undone. A message that is being delivered may be lost. Closing again does nothing.
         """
         self._check_thread()
         if self._error is not None:
@@ -171,14 +173,14 @@ class Fanout:
     def _run(self) -> None:
         """Deliver until the channel ends; the one greenlet that gets from it."""
         try:
-            while True:
+            while self._error is None:
                 message = self._channel.get()
                 self._forget_abandoned(wait=False)
                 self._deliver(message)
                 if self._waker.urgent:  # who waits for messages is not slow: let it have them before the next one
                     self._waker.catch_up()
         except (ClosedError, BrokenError) as error:
-            self._end(partial(_again, error))
+            self._end(partial(_again, error.with_traceback(None)))
         except BaseException as error:
             self._end(partial(_broken, f"{self} has ended by an error of its delivery: {error!r}", error))
             raise
@@ -236,7 +238,6 @@ class Fanout:
         if self._error is not None:
             return
         self._error = error
-        _fanned.discard(self._channel)
         for inbox in tuple(self._prefixes):
             self.leave(inbox, error)
 
