@@ -325,6 +325,26 @@ def test_many_at_once_still_one_upstream(published):
         assert events(xpub, 3) == [b"\1same", b"\0same", b"\1end"]
 
 
+def test_10_000_subscriptions_are_one_to_the_publisher(published):
+    xpub, fan = published
+    subs = [fan.subscribe("all") for _ in range(10_000)]
+    for sub in subs:
+        sub.close()
+    fan.subscribe("end")
+    assert events(xpub, 3) == [b"\1all", b"\0all", b"\1end"]
+
+
+def test_closed_by_a_callback_of_the_hub(published):
+    """Where nobody may wait, libzmq is told a moment later."""
+    xpub, fan = published
+    sub = fan.subscribe("t")
+    assert events(xpub, 1) == [b"\1t"]
+    sub.rawlink(lambda ready: ready.close())
+    xpub.put("t1")
+    assert events(xpub, 1) == [b"\0t"]
+    assert list(sub) == [b"t1"]
+
+
 def test_killed_while_it_subscribes_leaves_nothing(published):
     xpub, fan = published
     for _ in range(20):
