@@ -295,6 +295,7 @@ def test_a_callback_that_fails_is_reported(pair, hub_errors):
     sub = fan.subscribe("")
     sub.rawlink(lambda _: 1 // 0)
     waiting = gevent.spawn(sub.get)
+    wait_for(lambda: len(sub._inbox._links) == 2)
     push.put("x")
     assert waiting.get(timeout=LIMIT) == b"x"
     assert isinstance(hub_errors.pop()[1], ZeroDivisionError)
