@@ -356,6 +356,23 @@ def test_with_threads_that_get_beside(make):
     assert sorted(map(int, got)) == list(range(total))
 
 
+def test_between_threads(make):
+    """A thread before it in line, and one behind it."""
+    (s,) = make("channel")
+    with real_threads(2) as spawn:
+        before = spawn(s.source.get, timeout=LIMIT)
+        wait_for(lambda: s.waiters() == 1)
+        selector = gevent.spawn(zgreen.select, s.source)
+        wait_for(lambda: s.waiters() == 2)
+        behind = spawn(s.source.get, timeout=LIMIT)
+        wait_for(lambda: s.waiters() == 3)
+        for message in "abc":
+            s.put(message)
+        assert before.get(timeout=LIMIT) == b"a"
+        assert selector.get(timeout=LIMIT) == (s.source, b"b")
+        assert behind.get(timeout=LIMIT) == b"c"
+
+
 def test_a_loop_of_selects_leaves_no_garbage(make):
     sources = make(*KINDS)
     arguments = [s.source for s in sources]

@@ -61,14 +61,15 @@ class _ThreadWaiter:
 class _LinkWaiter:
     """A callback; the hub's thread alone puts it in line and takes it out."""
 
-    def __init__(self, bell: Bell, callback: Callable[[Any], Any], tell: Callable[[_LinkWaiter], None]) -> None:
+    def __init__(self, line: Line, bell: Bell, callback: Callable[[Any], Any], subject: Any) -> None:
+        self._line = line
         self.bell = bell
         self.callback = callback
-        self._tell = tell
+        self.subject = subject
 
     def wake(self) -> None:
-        """Leave the line and call; the hub only."""
-        self._tell(self)
+        """Leave the line and call, now; the hub only."""
+        self._line.tell(self)
 
 
 class Line:
@@ -110,19 +111,8 @@ class Line:
     def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
         """Have the hub call ``callback(subject)``, once, at the head of the line and when it could go on; the hub's
         thread."""
-
-        def tell(waiter: _LinkWaiter) -> None:
-            self._leave(waiter)
-            self._turn = True
-            try:
-                callback(subject)
-            except BaseException:  # noqa: BLE001 (one callback's fault is not the next one's)
-                self._link.hub.handle_error((callback, subject), *sys.exc_info())
-            finally:
-                self._turn = False
-
         with self._lock:
-            self._waiters.append(_LinkWaiter(self._bell, callback, tell))
+            self._waiters.append(_LinkWaiter(self, self._bell, callback, subject))
             self._listen(self._waiters[0].bell)
         self.nudge()  # after the bell is set: what happened before did not ring
 
@@ -134,6 +124,17 @@ class Line:
                     self._leave(waiter)
                     break
         self.nudge()
+
+    def tell(self, waiter: _LinkWaiter) -> None:
+        """The turn of a callback, whether or not anybody takes it; the hub."""
+        self._leave(waiter)
+        self._turn = True
+        try:
+            waiter.callback(waiter.subject)
+        except BaseException:  # noqa: BLE001 (one callback's fault is not the next one's)
+            self._link.hub.handle_error((waiter.callback, waiter.subject), *sys.exc_info())
+        finally:
+            self._turn = False
 
     def reserved(self) -> int:
         """How many turns belong to those who wait: a newcomer must leave them. None to whoever is being told."""
