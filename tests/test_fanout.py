@@ -119,8 +119,8 @@ def test_10_000_subscriptions(pair):
     push.put("own.77.x")
     wait_for(lambda: sum(map(len, got)) == number * rounds + 1, "all of it")
     beside.kill()
-    assert turns >= number * rounds / 2000
-    assert longest <= 2000
+    assert turns >= number * rounds / 500
+    assert longest <= 500
     expected = [b"all %d" % n for n in range(rounds)]
     assert got.pop(77) == [*expected, b"own.77.x"]
     assert all(mine == expected for mine in got)

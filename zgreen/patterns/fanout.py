@@ -22,7 +22,7 @@ from .._hub.channel import Channel, check_maxsize
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
 from ._prefixes import PrefixIndex
 
-_BREATH = 1000  # deliveries between two times that other greenlets get their turn
+_BREATH = 250  # deliveries between two times that other greenlets get their turn; see also _inbox
 
 _get_ident = monkey.get_original("_thread", "get_ident")
 # who gets from a channel: a second one would take half of the messages; the hub's thread of each
