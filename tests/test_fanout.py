@@ -362,6 +362,18 @@ def test_killed_while_it_subscribes_leaves_nothing(published):
     assert told == [b"\1killed", b"\0killed"] * 20
 
 
+def test_killed_while_it_closes_unsubscribes_all_the_same(published):
+    xpub, fan = published
+    prefixes = [f"{number}." for number in range(20)]
+    sub = fan.subscribe(*prefixes)
+    assert len(events(xpub, 20)) == 20
+    greenlet = gevent.spawn(sub.close)
+    gevent.sleep(0)
+    greenlet.kill()
+    assert isinstance(greenlet.value, gevent.GreenletExit)
+    assert sorted(events(xpub, 20)) == sorted(b"\0" + prefix.encode() for prefix in prefixes)
+
+
 def test_a_subscription_of_the_users_own_is_not_ours(published):
     xpub, fan = published
     fan.channel.subscribe("own")

@@ -16,5 +16,5 @@ from ._hub.register import register_socket as register_socket
 from ._version import __version__ as __version__
 from .patterns.fanout import Fanout as Fanout
 from .patterns.fanout import FanoutStatistics as FanoutStatistics
-from .patterns.fanout import Subscription as Subscription
 from .patterns.select import select as select
+from .patterns.subscription import Subscription as Subscription

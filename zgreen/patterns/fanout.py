@@ -6,9 +6,7 @@ thread's alone; the one exception is `_abandoned`, to which the garbage collecto
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -17,10 +15,11 @@ import gevent
 import zmq
 from gevent import monkey
 
-from .._errors import BrokenError, ClosedError, ForkedError
+from .._errors import BrokenError, ClosedError
 from .._hub.channel import Channel, check_maxsize
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
 from ._prefixes import PrefixIndex
+from .subscription import Subscription
 
 _BREATH = 250  # deliveries between two times that other greenlets get their turn; see also _inbox
 
@@ -115,7 +114,7 @@ class Fanout:
 
         You will not get what was published before libzmq told the publisher of a new prefix, which takes a moment.
         """
-        self._check_thread()
+        self.check_thread()
         wanted = _encode(prefixes)
         check_maxsize("maxsize", maxsize)
         if overflow not in OVERFLOWS:
@@ -132,7 +131,7 @@ class Fanout:
             for prefix in wanted:
                 self._tell(prefix)
         except BaseException:  # the channel has ended, or the caller was killed while it waited
-            self.tell(self.leave(inbox, partial(ClosedError, f"{subscription} was never made")), wait=False)
+            self._tell_all(self._leave(inbox, partial(ClosedError, f"{subscription} was never made")), wait=False)
             raise
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
@@ -151,13 +150,13 @@ class Fanout:
 
         What libzmq was told is undone. A message that is being delivered may be lost. Closing again does nothing.
         """
-        self._check_thread()
+        self.check_thread()
         if self._error is not None:
             return
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
         self._end(partial(ClosedError, f"{self} was closed"))
-        self.tell(tuple(self._told))
+        self._tell_all(tuple(self._told))
 
     def __enter__(self) -> Fanout:
         return self
@@ -167,6 +166,25 @@ class Fanout:
 
     def __repr__(self) -> str:
         return f"<zgreen.Fanout of {self._channel}>"
+
+    # ------------------------------------------------------------------ for its subscriptions
+
+    def check_thread(self) -> None:
+        if _get_ident() != self._thread:
+            raise RuntimeError(f"{self} works on the thread of its hub only")
+
+    def may_wait(self) -> bool:
+        """Whether the caller may wait: not the hub itself (a callback of the loop)."""
+        return gevent.getcurrent() is not self._hub
+
+    def close_one(self, inbox: Inbox, error: MakeError) -> None:
+        """What the owner of a subscription wants."""
+        self.check_thread()
+        self._tell_all(self._leave(inbox, error))
+
+    def abandon(self, inbox: Inbox) -> None:
+        """Nobody has the subscription of *inbox* any more; any thread, in the middle of anything."""
+        self._abandoned.append(inbox)
 
     # ------------------------------------------------------------------ delivery
 
@@ -201,7 +219,7 @@ class Fanout:
 
     # ------------------------------------------------------------------ coming and leaving
 
-    def leave(self, inbox: Inbox, error: MakeError) -> tuple[bytes, ...]:
+    def _leave(self, inbox: Inbox, error: MakeError) -> tuple[bytes, ...]:
         """Take *inbox* out, which ends with *error*; the prefixes that nobody wants any more."""
         inbox.end(error)
         prefixes = self._prefixes.pop(inbox, None)
@@ -210,28 +228,19 @@ class Fanout:
         self._dropped += inbox.dropped
         return tuple(prefix for prefix in prefixes if self._index.discard(prefix, inbox))
 
-    def close_one(self, inbox: Inbox, error: MakeError) -> None:
-        """What the owner of a subscription wants."""
-        self._check_thread()
-        self.tell(self.leave(inbox, error))
-
-    def abandon(self, inbox: Inbox) -> None:
-        """Nobody has the subscription of *inbox* any more; any thread, in the middle of anything."""
-        self._abandoned.append(inbox)
-
     def _forget_abandoned(self, wait: bool = True) -> None:
         """Take out what the garbage collector has found."""
         while self._abandoned:
             inbox = self._abandoned.popleft()
             if inbox in self._prefixes:
                 self._forgotten += 1
-                self.tell(self.leave(inbox, partial(ClosedError, "the subscription is garbage")), wait)
+                self._tell_all(self._leave(inbox, partial(ClosedError, "the subscription is garbage")), wait)
 
     def _disconnect(self, inbox: Inbox) -> None:
         """*inbox* is full, and that is to be its end; in the middle of a delivery, which must not wait."""
         self._disconnected += 1
         error = partial(ClosedError, f"a subscription of {self} was disconnected: it did not get its messages in time")
-        self.tell(self.leave(inbox, error), wait=False)
+        self._tell_all(self._leave(inbox, error), wait=False)
 
     def _end(self, error: MakeError) -> None:
         """No more messages will come."""
@@ -239,20 +248,26 @@ class Fanout:
             return
         self._error = error
         for inbox in tuple(self._prefixes):
-            self.leave(inbox, error)
+            self._leave(inbox, error)
 
     # ------------------------------------------------------------------ what libzmq is told
 
-    def tell(self, prefixes: tuple[bytes, ...], wait: bool = True) -> None:
+    def _tell_all(self, prefixes: tuple[bytes, ...], wait: bool = True) -> None:
         """See that libzmq does not send what nobody wants; return when it has been told, if *wait*."""
         if not prefixes or not self._filters:
             return
-        if not wait or gevent.getcurrent() is self._hub:
-            gevent.spawn(self.tell, prefixes)
+        if not wait or not self.may_wait():
+            gevent.spawn(self._tell_all, prefixes)
             return
-        with contextlib.suppress(ClosedError, BrokenError):  # then there is nothing to undo
-            for prefix in prefixes:
-                self._tell(prefix)
+        left = deque(prefixes)
+        try:
+            while left:
+                self._tell(left.popleft())
+        except (ClosedError, BrokenError):
+            pass  # then there is nothing to undo
+        except BaseException:  # the caller was killed while it waited
+            self._tell_all(tuple(left), wait=False)
+            raise
 
     def _tell(self, prefix: bytes) -> None:
         """Bring libzmq to what is wanted now.
@@ -269,116 +284,6 @@ class Fanout:
         else:
             self._told.discard(prefix)
             self._channel.unsubscribe(prefix)
-
-    def _check_thread(self) -> None:
-        if _get_ident() != self._thread:
-            raise RuntimeError(f"{self} works on the thread of its hub only")
-
-
-class Subscription:
-    """What :meth:`Fanout.subscribe` gives: a queue of messages, with gevent.queue's ``get``.
-
-    A message is ``bytes``, or a tuple of ``bytes`` if it has several frames (or its channel says ``multipart=True``):
-    the same object for all subscriptions, which is why it is not a list. ``with`` closes it at the end. One that is
-    forgotten, and not closed, leaves by itself with the next message. Any number of greenlets may get from it, on the
-    thread of the pump's hub only.
-    """
-
-    def __init__(self, fan: Fanout, inbox: Inbox, prefixes: tuple[bytes, ...]) -> None:
-        self._fan = fan
-        self._inbox = inbox
-        self._prefixes = prefixes
-
-    @property
-    def prefixes(self) -> tuple[bytes, ...]:
-        """What it wants."""
-        return self._prefixes
-
-    @property
-    def dropped(self) -> int:
-        """How many messages it has lost by its own policy."""
-        return self._inbox.dropped
-
-    @property
-    def closed(self) -> bool:
-        """Whether no more messages come to it; those that are there can still be got."""
-        return self._inbox.error is not None
-
-    def qsize(self) -> int:
-        """How many messages wait to be got."""
-        return len(self._inbox)
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """The oldest message; wait for one if there is none.
-
-        :param timeout: seconds; None: no limit.
-        :raises gevent.queue.Empty: none within *timeout*, or none now if *block* is false.
-        :raises ClosedError: it was closed or disconnected, or the fan-out or the channel was closed, and all that had
-            come has been got. :raises BrokenError: likewise, for a channel that has ended by itself.
-
-        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
-        """
-        self._fan._check_thread()
-        if timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number of seconds")
-        if self._inbox.ready() or not block or timeout == 0 or gevent.getcurrent() is self._fan._hub:
-            return self._inbox.take()
-        return self._inbox.wait(timeout)
-
-    def get_nowait(self) -> Any:
-        """``get(block=False)``."""
-        return self.get(False)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        """The next message; ends when the subscription, the fan-out or the channel was closed. A subscription that was
-        disconnected has lost something, so that raises :class:`ClosedError`; what get() raises otherwise is raised."""
-        try:
-            return self.get()
-        except ForkedError:
-            raise
-        except ClosedError:
-            if self._inbox.full:
-                raise
-            raise StopIteration from None
-
-    def close(self) -> None:
-        """Want no more messages; what has come can still be got, and then :class:`ClosedError`. Again: nothing."""
-        self._fan.close_one(self._inbox, partial(ClosedError, f"{self} was closed"))
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self._inbox.error is None:
-            self._fan.abandon(self._inbox)
-
-    def __repr__(self) -> str:
-        shown = [repr(prefix) for prefix in self._prefixes[:3]] + ["..."] * (len(self._prefixes) > 3)
-        return f"<zgreen.Subscription to {', '.join(shown)}>"
-
-    # ------------------------------------------------------------------ gevent's protocol of waiting
-
-    def ready(self) -> bool:
-        """Whether :meth:`get` would return or raise at once."""
-        self._fan._check_thread()
-        return self._inbox.ready()
-
-    def rawlink(self, callback: Any) -> None:
-        """Have the hub call ``callback(subscription)``, once, when :meth:`ready`: for ``gevent.wait``. The callback
-        must not wait."""
-        self._fan._check_thread()
-        self._inbox.link(callback, self)
-
-    def unlink(self, callback: Any) -> None:
-        """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called."""
-        self._fan._check_thread()
-        self._inbox.unlink(callback)
 
 
 def _encode(prefixes: tuple[Any, ...]) -> tuple[bytes, ...]:

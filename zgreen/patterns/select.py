@@ -18,7 +18,7 @@ from gevent.queue import Empty, ShutDown
 
 from .._errors import BrokenError
 from .._hub.channel import Channel
-from .fanout import Subscription
+from .subscription import Subscription
 
 _BREATH = 100  # messages, of all greenlets, between two times that others get their turn
 
