@@ -106,7 +106,8 @@ class Session:
             options.update(program=self._program[0], zmq=self._program[1].removeprefix("zmq="))
         function = variant.function or scenario.name
         candidate = (runner.python(f"candidates.{module}"), options)
-        return scenario.measure(runner.run(candidate, (self._peer, variant.peer), function))
+        peer = runner.python(variant.peer_module) if variant.peer_module else self._peer
+        return scenario.measure(runner.run(candidate, (peer, variant.peer), function))
 
     def measure(self, scenario: Scenario, progress: Progress) -> dict[str, Any]:
         """All rounds of a scenario, in alternation: whatever else the machine does meets all candidates alike."""

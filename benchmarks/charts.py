@@ -16,6 +16,7 @@ from .scenarios import (
     NO_PUSH,
     PYTHON,
     SCENARIOS,
+    SOCKETS,
     Lengths,
     Metric,
     Scenario,
@@ -24,7 +25,7 @@ from .scenarios import (
 # the same in all charts; ours stand out
 COLOURS = {
     NATIVE: "#1b7f3b", PYTHON: "#8fc79f", GREEN: "#d95f02", BLOCKING: "#7570b3",
-    ASYNCIO: "#e6ab02", CPP: "#666666", NO_PUSH: "#bbbbbb",
+    ASYNCIO: "#e6ab02", CPP: "#666666", NO_PUSH: "#bbbbbb", SOCKETS: "#e7298a",
 }  # fmt: skip
 
 

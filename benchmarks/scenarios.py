@@ -9,6 +9,7 @@ from typing import Any
 NATIVE, PYTHON = "zgreen native", "zgreen python"
 GREEN, BLOCKING, ASYNCIO, CPP = "zmq.green", "blocking pyzmq", "zmq.asyncio", "C++"
 NO_PUSH = "pushes nothing"
+SOCKETS = "zmq.green sockets"  # one for each greenlet
 
 # module in candidates/, and the options that make it this candidate
 CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -19,6 +20,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     ASYNCIO: ("zmq_asyncio", {}),
     CPP: ("cpp", {}),
     NO_PUSH: ("blocking", {"push": 0}),
+    SOCKETS: ("zmq_green", {"socket_each": 1}),
 }
 ENGINES = {NATIVE: "native", PYTHON: "python"}
 ALL = (NATIVE, PYTHON, GREEN, BLOCKING, ASYNCIO, CPP)
@@ -37,6 +39,9 @@ class Metric:
 
 
 RATE = Metric("rate", "msg/s", "more")
+DELIVERIES = Metric("rate", "deliveries/s", "more")
+RECEIVERS = Metric("receivers", "receivers", "more")
+CPU_DELIVERY = Metric("cpu_us", "CPU us/delivery", "less", 2)
 CPU = Metric("cpu_us", "CPU us/msg", "less", 2)
 P50 = Metric("p50_us", "p50 us", "less")
 P99 = Metric("p99_us", "p99 us", "less")
@@ -74,6 +79,7 @@ class Variant:
     candidates: tuple[str, ...] = ALL
     metrics: tuple[Metric, ...] = ()
     function: str = ""  # of the candidate, where it is not named as the scenario
+    peer_module: str = ""  # a peer of its own, in Python, where the peer's speed cannot matter
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,10 @@ def _received(reports: Reports) -> dict[str, float]:
     if "p50_us" in candidate:
         figures.update(p50_us=candidate["p50_us"], p99_us=candidate["p99_us"])
     return figures
+
+
+def _fanned_out(reports: Reports) -> dict[str, float]:
+    return {**_received(reports), "receivers": reports["candidate"]["receivers"]}
 
 
 def _served(reports: Reports) -> dict[str, float]:
@@ -305,7 +315,25 @@ def memory(lengths: Lengths) -> Scenario:
     )  # fmt: skip
 
 
+def fan_out(lengths: Lengths) -> Scenario:
+    variants = []
+    for greenlets in (100, 1000, 10_000):
+        options = {"greenlets": greenlets, "size": 100, "frames": 1, "hwm": 1000, "socket_each": 0,
+                   "seconds": 2 * lengths.seconds, "warm": lengths.warm}  # fmt: skip
+        peer = {"mode": "publisher", "hwm": 1000, "size": 100}
+        candidates = (NATIVE, PYTHON, GREEN, SOCKETS)
+        variants.append(Variant(f"{greenlets}-greenlets", options, peer, candidates, peer_module="publisher"))
+    return Scenario(
+        "fan_out",
+        "One publisher, 100 bytes, to so many greenlets of one process: by zgreen's Fanout of one SUB; by one "
+        "zmq.green SUB and a gevent Queue for each greenlet; by a zmq.green SUB for each greenlet (as many as the "
+        "limit of descriptors allows, two each: see receivers). The publisher waits for its slowest subscriber.",
+        tuple(variants), (DELIVERIES, CPU_DELIVERY, RECEIVERS, PEER_BUSY), _fanned_out, ("rate", "cpu_us"), (),
+        {BLOCKING: "no greenlets", ASYNCIO: "no greenlets", CPP: "no greenlets"},
+    )  # fmt: skip
+
+
 SCENARIOS: dict[str, Callable[[Lengths], Scenario]] = {
     function.__name__: function
-    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory)
+    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory, fan_out)
 }

@@ -27,7 +27,10 @@ def example(name: str) -> str:
 def test_every_example_is_tested() -> None:
     """Whoever adds an example adds a test here."""
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"ping_pong.py", "fan_in.py", "pub_sub.py", "requester.py", "serve.py", "wsgi_push.py"}
+    assert names == {
+        "fan_in.py", "fan_out.py", "ping_pong.py", "pub_sub.py", "requester.py", "select_any.py", "serve.py",
+        "wsgi_push.py",
+    }  # fmt: skip
 
 
 def test_ping_pong() -> None:
@@ -109,6 +112,23 @@ def test_serve() -> None:
         "error: ZeroDivisionError",
         "all handlers have finished: True",
     ]
+
+
+def test_fan_out() -> None:
+    lines = run(example("fan_out.py"))
+    gold = [f"gold {price}" for price in range(5)]
+    expected = {"gold": gold, "all": [*gold, "tin 5"], "slow": [*gold[-2:], "lost 3"], "subscribed to": ["gold tin"]}
+    for name, texts in expected.items():
+        assert [line for line in lines if line.startswith(f"{name}: ")] == [f"{name}: {text}" for text in texts]
+    assert len(lines) == 15
+
+
+def test_select_any() -> None:
+    lines = run(example("select_any.py"))
+    for name, word in (("job", "dig"), ("news", "news"), ("tick", "tick")):
+        own = [line for line in lines if line.startswith(f"{name}: ") or line == f"no more {name}"]
+        assert own == [*(f"{name}: {word} {number}" for number in range(3)), f"no more {name}"]
+    assert len(lines) == 12
 
 
 def post(port: int, path: str, body: str) -> int:

@@ -240,9 +240,9 @@ def test_init_modules_hold_no_logic():
 def test_public_names():
     """What a user may rely on, and nothing by accident."""
     assert {name for name in vars(zgreen) if not name.startswith("_")} - {"demo", "patterns"} == {
-        "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "ForkedError", "Pump", "PumpStatistics",
-        "Requester", "RequesterStatistics", "Server", "ServerStatistics", "ZgreenError", "get_pump", "register_socket",
-        "serve",
+        "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Fanout", "FanoutStatistics", "ForkedError",
+        "Pump", "PumpStatistics", "Requester", "RequesterStatistics", "Server", "ServerStatistics", "Subscription",
+        "ZgreenError", "get_pump", "register_socket", "select", "serve",
     }  # fmt: skip
 
 

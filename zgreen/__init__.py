@@ -14,8 +14,12 @@ from ._hub.pump import PumpStatistics as PumpStatistics
 from ._hub.pump import get_pump as get_pump
 from ._hub.register import register_socket as register_socket
 from ._version import __version__ as __version__
+from .patterns.fanout import Fanout as Fanout
+from .patterns.fanout import FanoutStatistics as FanoutStatistics
 from .patterns.requester import Requester as Requester
 from .patterns.requester import RequesterStatistics as RequesterStatistics
+from .patterns.select import select as select
 from .patterns.server import Server as Server
 from .patterns.server import ServerStatistics as ServerStatistics
 from .patterns.server import serve as serve
+from .patterns.subscription import Subscription as Subscription

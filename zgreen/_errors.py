@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gevent.queue import ShutDown
 
 __all__ = ["BrokenError", "ClosedError", "ForkedError", "ZgreenError"]
@@ -19,6 +21,8 @@ __all__ = ["BrokenError", "ClosedError", "ForkedError", "ZgreenError"]
 
 class ZgreenError(Exception):
     """What all errors of zgreen's own have in common."""
+
+    source: Any = None  #: the channel, subscription or queue that has ended, if :func:`zgreen.select` raises this
 
 
 class ClosedError(ZgreenError, ShutDown):

@@ -12,6 +12,7 @@ from gevent.event import Event
 import zgreen
 
 from ._endpoints import endpoints_of
+from ._fan_out import announce, count
 from ._greenlets import measure
 from ._meter import Meter, Opening, Sending, age, allow_descriptors, clock, stamped, work
 from ._protocol import END, batch_of, done, main, messages_of, say, share_of
@@ -149,6 +150,13 @@ def idle(spec: SimpleNamespace) -> dict[str, float]:
         return figures
 
 
+def fan_out(spec: SimpleNamespace) -> dict[str, float]:
+    with pump_of(spec) as pump, zgreen.Fanout(channel(pump, zmq.SUB, spec.endpoint, spec.hwm)) as fan:
+        subscriptions = [fan.subscribe("") for _ in range(spec.greenlets)]
+        announce(spec, 1)
+        return count(spec, [subscription.get for subscription in subscriptions])
+
+
 if __name__ == "__main__":
     main({function.__name__: function
-          for function in (probe, push, pull, round_trip, busy_hub, wsgi, many_sockets, idle)})  # fmt: skip
+          for function in (probe, push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out)})  # fmt: skip

@@ -6,6 +6,7 @@ Where one greenlet alone sends or receives there is none, as a user would not ne
 from __future__ import annotations
 
 import contextlib
+import resource
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +14,10 @@ import gevent
 import zmq.green as zmq
 from gevent.event import Event
 from gevent.lock import Semaphore
+from gevent.queue import Full, Queue
 
 from ._endpoints import endpoints_of
+from ._fan_out import announce, count
 from ._greenlets import measure
 from ._meter import Meter, Opening, Sending, age, allow_descriptors, clock, stamped, work
 from ._protocol import END, batch_of, done, main, messages_of, say, share_of
@@ -173,6 +176,48 @@ def idle(spec: SimpleNamespace) -> dict[str, float]:
     return figures
 
 
+def subscribed(spec: SimpleNamespace) -> Any:
+    socket = socket_of(zmq.SUB, spec.endpoint, spec.hwm)
+    socket.subscribe(b"")
+    return socket
+
+
+def fan_out(spec: SimpleNamespace) -> dict[str, float]:
+    return fan_out_to_sockets(spec) if spec.socket_each else fan_out_to_queues(spec)
+
+
+def fan_out_to_queues(spec: SimpleNamespace) -> dict[str, float]:
+    """As bounded, and as patient with those who wait, as zgreen's subscriptions are."""
+    queues: list[Queue[bytes]] = [Queue(64) for _ in range(spec.greenlets)]
+    socket = subscribed(spec)
+
+    def receive() -> None:
+        puts = [queue.put_nowait for queue in queues]
+        while True:
+            message = socket.recv()
+            for put in puts:
+                try:
+                    put(message)
+                except Full:
+                    pass  # drop_newest
+            gevent.sleep(0)
+
+    announce(spec, 1)
+    gevent.spawn(receive)
+    return count(spec, [queue.get for queue in queues])
+
+
+def fan_out_to_sockets(spec: SimpleNamespace) -> dict[str, float]:
+    """As many as there are descriptors for: each socket has one, and each connection one."""
+    allow_descriptors()
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    number = min(spec.greenlets, (descriptors - 100) // 2)
+    CONTEXT.set(zmq.MAX_SOCKETS, number + 100)
+    sockets = [subscribed(spec) for _ in range(number)]
+    announce(spec, number)
+    return count(spec, [socket.recv for socket in sockets])
+
+
 if __name__ == "__main__":
     main({function.__name__: function
-          for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle)})  # fmt: skip
+          for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out)})  # fmt: skip

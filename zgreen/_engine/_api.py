@@ -36,8 +36,8 @@ class Pipe(Protocol):
     open: bool
     room_bell: Bell | None
     message_bell: Bell | None
-    putters: int  # so many wait for room
-    getters: int  # so many wait for a message
+    putters: int  # to so many that wait `offer` leaves room
+    getters: int  # likewise for a message
     finished: bool
     sent: int
     received: int

@@ -282,6 +282,30 @@ class Channel:
         except ClosedError:
             raise StopIteration from None
 
+    # ------------------------------------------------------------------ gevent's protocol of waiting
+
+    def ready(self) -> bool:
+        """Whether :meth:`get` would return or raise at once: a message can be got that nobody waits for, or the
+        channel has ended. On the thread of the pump's hub only, as are :meth:`rawlink` and :meth:`unlink`.
+
+        :raises TypeError: the socket cannot receive. :raises RuntimeError: this is another thread.
+        """
+        return self._linked().ready()
+
+    def rawlink(self, callback: Callable[[Channel], Any]) -> None:
+        """Have the hub call ``callback(channel)``, once, when a message can be got or the channel has ended: what
+        ``gevent.wait`` and ``gevent.iwait`` use. The callback must not wait.
+
+        It stands in line with the greenlets in :meth:`get`, and its turn is the length of the call: in it,
+        :meth:`get_nowait` (once) and a greenlet that is switched to from it need not wait behind the others. What is
+        not taken then is for the next in line. Errors as of :meth:`ready`.
+        """
+        self._linked().line.link(callback, self)
+
+    def unlink(self, callback: Callable[[Channel], Any]) -> None:
+        """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called. Errors as of :meth:`ready`."""
+        self._linked().line.unlink(callback)
+
     # ------------------------------------------------------------------ the socket
 
     def bind(self, endpoint: str) -> None:
@@ -517,6 +541,14 @@ class Channel:
                 ended = self._put_error() or error
                 raise ended from ended.__cause__
             raise
+
+    def _linked(self) -> RecvQueue:
+        """The receive queue, for whoever waits on several things at once."""
+        if not self._kind.receives:
+            raise self._cannot("receive")
+        if not self._link.here():
+            raise RuntimeError(f"{self}: waiting on several things works on the thread of the pump's hub only")
+        return self._receives
 
     def _cannot(self, verb: str) -> TypeError:
         way = {"send": "get from it, do not put", "receive": "put to it, do not get"}[verb]

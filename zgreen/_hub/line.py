@@ -3,11 +3,15 @@
 Only the head of the line may take its turn, in its own greenlet or thread, so a killed or timed out waiter has taken
 nothing. Whoever leaves sees to it that the next head is told. The pipe's bell is always the head's: the owning thread
 wakes a foreign thread directly, even if the hub is not running.
+
+A callback may stand in line too (`link`), for whoever waits for several things at once. It is told when it is at the
+head and could go on; it has left the line then, whether or not it takes its turn.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -54,6 +58,20 @@ class _ThreadWaiter:
             raise TimedOut
 
 
+class _LinkWaiter:
+    """A callback; the hub's thread alone puts it in line and takes it out."""
+
+    def __init__(self, line: Line, bell: Bell, callback: Callable[[Any], Any], subject: Any) -> None:
+        self._line = line
+        self.bell = bell
+        self.callback = callback
+        self.subject = subject
+
+    def wake(self) -> None:
+        """Leave the line and call, now; the hub only."""
+        self._line.tell(self)
+
+
 class Line:
     """The line of one queue; *ready* says whether the head could go on, *listen* takes the bell to ring (or None) and
     how many wait."""
@@ -64,8 +82,9 @@ class Line:
         self._listen = listen
         self._bell = Bell(link.mailbox, self.dispatch)  # every greenlet's
         self._lock = _RLock()  # over _waiters and _listen together, so that the bell is the head's
-        self._waiters: deque[_GreenletWaiter | _ThreadWaiter] = deque()
+        self._waiters: deque[_GreenletWaiter | _ThreadWaiter | _LinkWaiter] = deque()
         self._dispatching = False  # the hub's thread alone
+        self._turn = False  # a callback is being told, and nobody has taken its turn; the hub's thread alone writes
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -76,22 +95,75 @@ class Line:
         waiter = _GreenletWaiter(self._bell) if self._link.here() else _ThreadWaiter()
         with self._lock:
             self._waiters.append(waiter)
-            self._listen(self._waiters[0].bell, len(self._waiters))
+            self._tell_pipe()
         try:
             # The attempt comes after the bell is set: what happens in between rings.
             while not (self._waiters[0] is waiter and attempt()):
                 waiter.wait(deadline)
         finally:
-            with self._lock:
-                self._waiters.remove(waiter)
-                self._listen(self._waiters[0].bell if self._waiters else None, len(self._waiters))
+            self._leave(waiter)
             if not self._dispatching or not self._link.here():
                 self.nudge()
+
+    def _leave(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
+        with self._lock:
+            self._waiters.remove(waiter)
+            self._tell_pipe()
+
+    def _tell_pipe(self) -> None:
+        """Whom to ring, and how much a newcomer must leave; all, while a turn is given: it must come here, to claim
+        it. Under the lock."""
+        waiting = sys.maxsize if self._turn else len(self._waiters)
+        self._listen(self._waiters[0].bell if self._waiters else None, waiting)
+
+    def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
+        """Have the hub call ``callback(subject)``, once, at the head of the line and when it could go on; the hub's
+        thread."""
+        with self._lock:
+            self._waiters.append(_LinkWaiter(self, self._bell, callback, subject))
+            self._tell_pipe()
+        self.nudge()  # after the bell is set: what happened before did not ring
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one `link`, if it has not been told; the hub's thread."""
+        with self._lock:
+            for waiter in self._waiters:
+                if isinstance(waiter, _LinkWaiter) and waiter.callback == callback:
+                    self._leave(waiter)
+                    break
+        self.nudge()
+
+    def tell(self, waiter: _LinkWaiter) -> None:
+        """The turn of a callback, whether or not anybody takes it; the hub."""
+        self._leave(waiter)
+        self._set_turn(True)
+        try:
+            waiter.callback(waiter.subject)
+        except BaseException:  # noqa: BLE001 (one callback's fault is not the next one's)
+            self._link.hub.handle_error((waiter.callback, waiter.subject), *sys.exc_info())
+        finally:
+            self._set_turn(False)
+
+    def _set_turn(self, given: bool) -> None:
+        with self._lock:
+            self._turn = given
+            self._tell_pipe()
+
+    def reserved(self) -> int:
+        """How many turns belong to those who wait: a newcomer must leave them. None to whoever is being told."""
+        return 0 if self._turn and self._link.here() else len(self._waiters)
+
+    def claim(self) -> int:
+        """`reserved`, for a newcomer who now tries: being told is good for one turn."""
+        if self._turn and self._link.here():
+            self._set_turn(False)
+            return 0
+        return len(self._waiters)
 
     def forked(self) -> None:
         """In the child of a fork: the threads that wait are not there, nor is the one that may have held the lock."""
         self._lock = _RLock()
-        self._waiters = deque(waiter for waiter in self._waiters if isinstance(waiter, _GreenletWaiter))
+        self._waiters = deque(waiter for waiter in self._waiters if not isinstance(waiter, _ThreadWaiter))
 
     def nudge(self) -> None:
         """Have the head look, if it could go on; any thread."""
@@ -101,7 +173,7 @@ class Line:
             head = self._waiters[0]
         except IndexError:  # it left, and saw to the next
             return
-        if isinstance(head, _GreenletWaiter) and self._link.here():
+        if not isinstance(head, _ThreadWaiter) and self._link.here():
             if not self._dispatching:
                 self._dispatching = True
                 self._link.hub.loop.run_callback(self.dispatch)
@@ -128,5 +200,5 @@ class Line:
 
     def _again(self) -> None:
         """After a bounded pass: the next one, if those who came meanwhile could go on."""
-        if self._waiters and isinstance(self._waiters[0], _GreenletWaiter):
+        if self._waiters and not isinstance(self._waiters[0], _ThreadWaiter):
             self.nudge()

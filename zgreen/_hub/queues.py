@@ -87,7 +87,7 @@ class RecvQueue(_Queue):
 
     def get(self, block: bool, timeout: float | None) -> Any:
         """The oldest message; wait for one if there is none. An exception means: not got."""
-        message = self._pipe.try_pop(len(self.line))
+        message = self._pipe.try_pop(self.line.claim())
         if message is not None:
             return message
         # the error first: nothing comes after it, but the last message may come just before
@@ -115,6 +115,10 @@ class RecvQueue(_Queue):
         except TimedOut:
             raise Empty from None
         return message
+
+    def ready(self) -> bool:
+        """Whether a newcomer would get a message now, or the error that ends all."""
+        return self._pipe.waiting() > self.line.reserved() or self._check_waiter() is not None
 
     def _ready(self) -> bool:
         return self._pipe.waiting() > 0 or self._check_waiter() is not None
