@@ -9,8 +9,11 @@ from ._errors import ForkedError as ForkedError
 from ._errors import ZgreenError as ZgreenError
 from ._hub.channel import Channel as Channel
 from ._hub.channel import ChannelStatistics as ChannelStatistics
+from ._hub.monitor import Monitor as Monitor
+from ._hub.monitor import MonitorEvent as MonitorEvent
 from ._hub.pump import Pump as Pump
 from ._hub.pump import PumpStatistics as PumpStatistics
 from ._hub.pump import get_pump as get_pump
 from ._hub.register import register_socket as register_socket
 from ._version import __version__ as __version__
+from .patterns.pub_handler import PubHandler as PubHandler

@@ -1,0 +1,1 @@
+"""Built on Channel's public face alone."""
