@@ -169,7 +169,8 @@ class Authenticator:
         """Allow CURVE clients for whom ``callback(domain, key)`` returns something true.
 
         *key* is the client's public key, 40 bytes of Z85, as in certificate files. The callback runs in a greenlet of
-        its own and may do gevent I/O. One that raises, or takes too long, denies; it is logged.
+        its own and may do gevent I/O. One that raises, or takes too long, denies; it is logged. libzmq's client then
+        tries again when its handshake has timed out; one that was denied for its key does not.
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
@@ -228,7 +229,7 @@ class Authenticator:
             self._deny(request, denial)
         except Exception:
             logger.exception("a request of %s failed, so it is denied", request.address)
-            self._deny(request, _Denied("failed", "internal error", b"500"))
+            self._deny(request, _Denied("failed", "try again later", b"300"))
         else:
             if user is not None:
                 self._allow(request, user)
@@ -321,9 +322,9 @@ class Authenticator:
                     allowed = callback(request.domain, key)
             except (Exception, gevent.Timeout):
                 logger.exception("the callback failed for %s, so it is denied", request.address)
-                self._deny(request, _Denied("failed", "internal error", b"500"))
+                self._deny(request, _Denied("failed", "try again later", b"300"))
             except BaseException:
-                self._deny(request, _Denied("failed", "internal error", b"500"))
+                self._deny(request, _Denied("failed", "try again later", b"300"))
                 raise
             else:
                 if allowed:
