@@ -27,7 +27,9 @@ def example(name: str) -> str:
 def test_every_example_is_tested() -> None:
     """Whoever adds an example adds a test here."""
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert names == {"ping_pong.py", "fan_in.py", "pub_sub.py", "wsgi_push.py"}
+    assert names == {
+        "ping_pong.py", "fan_in.py", "pub_sub.py", "wsgi_push.py", "curve.py", "monitor.py", "logging_pub.py",
+    }  # fmt: skip
 
 
 def test_ping_pong() -> None:
@@ -91,6 +93,29 @@ def test_pub_sub() -> None:
         got = [line for line in lines if line.startswith(f"subscriber to {topic}: ")]
         assert got == [f"subscriber to {topic}: {topic} number {number}" for number in range(3)]
     assert not [line for line in lines if "gossip" in line]
+
+
+def test_curve() -> None:
+    assert run(example("curve.py")) == [
+        "stranger: HANDSHAKE_FAILED_AUTH ZAP status 400: refused",
+        "friend: HANDSHAKE_SUCCEEDED",
+        "hello from the friend",
+    ]
+
+
+def test_monitor() -> None:
+    lines = run(example("monitor.py"))
+    assert [line for line in lines if not line.startswith("server: ")] == [
+        "somebody there at once: False",
+        "connected: True",
+        "subscribed: True",
+        "news: the first message is not lost",
+    ]
+    assert {"server: ACCEPTED", "server: HANDSHAKE_SUCCEEDED"} <= set(lines)
+
+
+def test_logging_pub() -> None:
+    assert run(example("logging_pub.py")) == ["shop.ERROR orders: order 5 is lost", "sent 2, dropped 0"]
 
 
 def post(port: int, path: str, body: str) -> int:
