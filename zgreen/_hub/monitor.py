@@ -207,7 +207,11 @@ def tap_of(channel: Any) -> Tap:
         tap: Tap | None = channel.tap
         if tap is None or tap.over:
             tap = channel.tap = Tap(channel, not channel.last_endpoint)
-        tap.open()
+        try:
+            tap.open()
+        except zmq.ZMQError:
+            channel.check_open()  # it was closed meanwhile
+            raise
         if not tap.over:
             return tap
 
