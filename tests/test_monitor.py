@@ -258,7 +258,39 @@ def test_shutdown_with_open_monitors(linger):
         reader.get(timeout=LIMIT)
 
 
-def test_pump_that_breaks_ends_monitors_with_its_error(pump):
+@pytest.mark.parametrize("how", ["shutdown", "channel", "break"])
+def test_ends_in_the_middle_of_events(how):
+    """libzmq sends events from its own threads, blocking: none may be left without its PAIR, whatever ends first."""
+    real_socket = get_original("socket", "socket")
+    for _ in range(10):
+        pump = zgreen.Pump().start()
+        server = zgreen.Channel(zmq.PULL, bind=ANY, pump=pump, monitor=True, options={zmq.BACKLOG: 2000})
+        port, stop = int(server.last_endpoint.rpartition(":")[2]), []
+        monitor = server.monitor()
+
+        def strangers(port=port, stop=stop):
+            while not stop:
+                with real_socket() as s:
+                    if s.connect_ex(("127.0.0.1", port)):
+                        break  # nobody listens any more
+
+        with real_threads(2) as spawn:
+            tasks = [spawn(strangers) for _ in range(2)]
+            event_of(monitor, "DISCONNECTED")
+            with gevent.Timeout(LIMIT):
+                if how == "channel":
+                    server.close()
+                elif how == "break":
+                    break_pump(pump, ZeroDivisionError("oops"))
+                pump.shutdown(linger=0)
+            stop.append(True)
+            for task in tasks:
+                task.get(timeout=LIMIT)
+        assert pump.context.closed
+        assert isinstance(outcome(rest, monitor), zgreen.BrokenError if how == "break" else list)
+
+
+def test_pump_that_breaks_ends_monitors_with_its_error():
     pump_ = zgreen.Pump().start()
     server = zgreen.Channel(zmq.PULL, bind=ANY, pump=pump_, monitor=True)
     monitor = server.monitor()
