@@ -370,7 +370,7 @@ class _Directory:
     def read(self) -> frozenset[bytes]:
         """The keys; OSError if the directory cannot be read."""
         status = self._path.stat()
-        state = (status.st_mtime_ns, status.st_ino)
+        state = (status.st_mtime_ns, status.st_ino, status.st_dev)
         if state != self._state:
             settled = time.time_ns() - status.st_mtime_ns > _RACY
             self._scan()
