@@ -28,8 +28,8 @@ def test_every_example_is_tested() -> None:
     """Whoever adds an example adds a test here."""
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
     assert names == {
-        "fan_in.py", "fan_out.py", "ping_pong.py", "pub_sub.py", "requester.py", "select_any.py", "serve.py",
-        "wsgi_push.py",
+        "curve.py", "fan_in.py", "fan_out.py", "logging_pub.py", "monitor.py", "ping_pong.py", "pub_sub.py",
+        "requester.py", "select_any.py", "serve.py", "wsgi_push.py",
     }  # fmt: skip
 
 
@@ -129,6 +129,29 @@ def test_select_any() -> None:
         own = [line for line in lines if line.startswith(f"{name}: ") or line == f"no more {name}"]
         assert own == [*(f"{name}: {word} {number}" for number in range(3)), f"no more {name}"]
     assert len(lines) == 12
+
+
+def test_curve() -> None:
+    assert run(example("curve.py")) == [
+        "stranger: HANDSHAKE_FAILED_AUTH ZAP status 400: refused",
+        "friend: HANDSHAKE_SUCCEEDED",
+        "hello from the friend",
+    ]
+
+
+def test_monitor() -> None:
+    lines = run(example("monitor.py"))
+    assert [line for line in lines if not line.startswith("server: ")] == [
+        "somebody there at once: False",
+        "connected: True",
+        "subscribed: True",
+        "news: the first message is not lost",
+    ]
+    assert {"server: ACCEPTED", "server: HANDSHAKE_SUCCEEDED"} <= set(lines)
+
+
+def test_logging_pub() -> None:
+    assert run(example("logging_pub.py")) == ["shop.ERROR orders: order 5 is lost", "sent 2, dropped 0"]
 
 
 def post(port: int, path: str, body: str) -> int:

@@ -9,6 +9,8 @@ from ._errors import ForkedError as ForkedError
 from ._errors import ZgreenError as ZgreenError
 from ._hub.channel import Channel as Channel
 from ._hub.channel import ChannelStatistics as ChannelStatistics
+from ._hub.monitor import Monitor as Monitor
+from ._hub.monitor import MonitorEvent as MonitorEvent
 from ._hub.pump import Pump as Pump
 from ._hub.pump import PumpStatistics as PumpStatistics
 from ._hub.pump import get_pump as get_pump
@@ -16,6 +18,7 @@ from ._hub.register import register_socket as register_socket
 from ._version import __version__ as __version__
 from .patterns.fanout import Fanout as Fanout
 from .patterns.fanout import FanoutStatistics as FanoutStatistics
+from .patterns.pub_handler import PubHandler as PubHandler
 from .patterns.requester import Requester as Requester
 from .patterns.requester import RequesterStatistics as RequesterStatistics
 from .patterns.select import select as select

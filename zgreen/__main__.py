@@ -1,4 +1,4 @@
-"""The command line: ``python -m zgreen demo``. Built on the public face alone."""
+"""The command line: ``python -m zgreen demo`` and ``keygen``. Built on the public face alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from zgreen import keygen
 from zgreen.demo import supervisor
 
 
@@ -20,6 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     supervisor.add_arguments(demo)
     demo.set_defaults(run=supervisor.run)
+    keys = commands.add_parser(
+        "keygen", help="write a CURVE key pair as two certificate files", description=keygen.DESCRIPTION
+    )
+    keygen.add_arguments(keys)
+    keys.set_defaults(run=keygen.run)
     arguments = parser.parse_args(argv)
     return int(arguments.run(arguments))
 

@@ -14,6 +14,7 @@ import zmq
 
 from ._closing import Farewell
 from ._mailbox import Mailbox, Reply
+from ._monitoring import Monitors
 from ._setup import CALLS, last_endpoint, set_up
 
 _DEFAULT_LINGER = 5.0  # seconds
@@ -39,6 +40,7 @@ class Commands:
         # the owning thread alone from here on
         self._by_fd: dict[int, Any] = {}  # what it listens to: a pipe or a Farewell
         self._farewells: dict[Any, Farewell] = {}  # pipe -> its socket's
+        self._monitors = Monitors()
         self._stop: Reply | None = None
 
     # ------------------------------------------------------------------ what an engine adds
@@ -123,6 +125,12 @@ class Commands:
         self._touch(pipe)  # any call may eat the edge
         reply.complete(CALLS[name](pipe.socket, *args))
 
+    def _do_monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
+        """Have the socket of *pipe* tell its events to the PAIR of *pair*, which is connected to *endpoint*."""
+        self._monitors.start(pipe, pair, endpoint)
+        self._touch(pipe)
+        reply.complete()
+
     def _do_close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:
         """Send what is pending for up to *linger* seconds, then close; the reply is how many were not sent.
 
@@ -179,6 +187,7 @@ class Commands:
     def _finish(self, pipe: Any, linger: float, error: BaseException | None = None) -> None:
         """Close the socket: libzmq has *linger* seconds to send what it holds."""
         self._ignore(pipe)
+        self._monitors.closing(pipe)
         del self._by_fd[pipe.fd]
         pipe.fd = -1
         unsent = pipe.withdraw()
@@ -257,6 +266,7 @@ class Commands:
             if type(target) is Farewell:
                 target.drop()
                 continue
+            self._monitors.closing(target)
             target.socket.close(linger=0)
             for reply in target.replies + [reply for _, reply in target.flushes]:
                 reply.complete(error=self.failure)

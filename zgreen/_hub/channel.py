@@ -24,8 +24,10 @@ from .._sockets import Kind, kind_of
 from .call import Call
 from .exchange import Exchange
 from .link import TimedOut
+from .monitor import Monitor, Tap, tap_of, wait_connected
 from .pump import Pump, check_seconds, get_pump
 from .queues import RecvQueue, SendQueue
+from .subscribers import Subscribers, socket_for
 
 logger = logging.getLogger("zgreen")
 
@@ -66,6 +68,8 @@ class Channel:
     :param overflow: of the receive queue: ``"block"``, or ``"drop_oldest"`` or ``"drop_newest"`` (which count).
     :param multipart: whether :meth:`get` always gives a list of frames.
     :param pump: a :class:`Pump`; default: :func:`get_pump`.
+    :param monitor: watch the socket's events from before *bind* and *connect*, as :meth:`wait_connected` needs. Costs
+        two more sockets, of libzmq's, per channel.
     :raises zmq.ZMQError: unchanged from bind, connect or an option, naming it. The socket is closed then.
 
     A message is ``str`` (sent as UTF-8), any bytes-like object, or a non-empty list or tuple of those; anything else
@@ -88,14 +92,21 @@ class Channel:
         overflow: str = "block",
         multipart: bool = False,
         pump: Pump | None = None,
+        monitor: bool = False,
     ) -> None:
         kind = kind_of(socket_type)
         if configurator is not None and not callable(configurator):
             raise TypeError(f"configurator must be callable, not {type(configurator).__name__}")
         ends = (_endpoints("bind", bind), _endpoints("connect", connect))
-        plan = (None, kind.number, _options(options), configurator, *ends)
+        if kind.name == "PUB":
+            ends = (ends[0], tuple(dict.fromkeys(ends[1])))  # see _attach
+        plan = (None, kind.number, _options(options), configurator, *(((), ()) if monitor else ends))
         self._open(kind, plan, check_maxsize("send_maxsize", send_maxsize), check_maxsize("recv_maxsize", recv_maxsize),
                    overflow, multipart, pump)  # fmt: skip
+        if monitor:
+            self._start_monitored(*ends)
+        else:
+            self._connected.update(ends[1] if kind.name == "PUB" else ())
 
     def _open(
         self,
@@ -115,13 +126,17 @@ class Channel:
         self.multipart = bool(multipart)  # whether get() always gives a list; for reading
         self._pump = (pump or get_pump()).start()
         self._link = self._pump.link
-        self._pipe: Pipe = self._pump.make_pipe(
-            self, kind.number, send_maxsize, recv_maxsize, overflow, bool(multipart)
-        )
+        number = socket_for(kind, plan)
+        if not kind.receives:  # what its socket may tell is ours: lose nothing of it
+            recv_maxsize, overflow = 1000, "block"
+        self._pipe: Pipe = self._pump.make_pipe(self, number, send_maxsize, recv_maxsize, overflow, bool(multipart))
+        self._subscribers = Subscribers(self._link, self._pipe, kind.receives) if number == zmq.XPUB else None
+        self._connected: set[str] = set()  # of a PUB; whoever connects
         self._offer = self._pipe.offer if kind.sends else _refuse
-        self._take = self._pipe.take
+        self._take = self._pipe.take if self._subscribers is None else self._subscribers.take
         self._sends = SendQueue(self._link, self._pipe, self._put_error)
-        self._receives = RecvQueue(self._link, self._pipe, self._get_error)
+        incoming: Any = self._subscribers or self._pipe
+        self._receives = RecvQueue(self._link, incoming, self._get_error)
         # any thread reads these; the hub's thread writes, but _closing, which whoever closes sets
         self._error: Callable[[], BaseException] | None = None  # the end: what callers get from now on
         self._closing = False
@@ -131,10 +146,11 @@ class Channel:
         self._exchange: Exchange | None = None  # from the first request() on; the hub's thread alone
         # for register_socket: called before a close (they must not wait), and at the end
         self.before_close: list[Callable[[], Any]] = []
-        self.at_end: list[Callable[[], Any]] = []
+        self.at_end: list[Callable[[], Any]] = [self._subscribers.wake] if self._subscribers else []
+        self.tap: Tap | None = None  # the events of the socket, for `monitor`; the hub's thread alone sets it
         self._pump.join(self)
         try:
-            self._endpoint = self._pump.post("open", self._pipe, *plan).wait()
+            self._endpoint = self._pump.post("open", self._pipe, plan[0], number, *plan[2:]).wait()
         except BaseException:  # refused, or the caller was killed while it waited
             self._abandon()
             raise
@@ -310,27 +326,33 @@ class Channel:
 
     def bind(self, endpoint: str) -> None:
         """Bind to *endpoint*; a ``zmq.ZMQError`` names it."""
-        self._endpoint = self._call("bind", _endpoint("endpoint", endpoint))
+        self._attach("bind", _endpoint("endpoint", endpoint))
 
     def unbind(self, endpoint: str) -> None:
         """Undo a bind; of a wildcard give what :attr:`last_endpoint` said."""
-        self._call("unbind", _endpoint("endpoint", endpoint))
+        self._detach("unbind", _endpoint("endpoint", endpoint))
 
     def connect(self, endpoint: str) -> None:
         """Connect to *endpoint*; whether anyone is there is not known when this returns."""
-        self._endpoint = self._call("connect", _endpoint("endpoint", endpoint))
+        self._attach("connect", _endpoint("endpoint", endpoint))
 
     def disconnect(self, endpoint: str) -> None:
         """Undo a connect; libzmq throws away what it still holds for that peer."""
-        self._call("disconnect", _endpoint("endpoint", endpoint))
+        self._detach("disconnect", _endpoint("endpoint", endpoint))
 
     def setsockopt(self, option: int, value: Any) -> None:
-        """Set a ZeroMQ socket option (in ZeroMQ's units). Most take effect for later binds and connects only."""
+        """Set a ZeroMQ socket option (in ZeroMQ's units). Most take effect for later binds and connects only.
+
+        :raises ValueError: ``zmq.CONFLATE`` of a PUB channel, which can be given as one of its *options* only.
+        """
+        if option == zmq.CONFLATE and self._kind.name == "PUB" and self._subscribers is not None:
+            raise ValueError(f"{self}: give CONFLATE in options, when the channel is made")
         self._call("set_option", _option(option), value)
 
     def getsockopt(self, option: int) -> Any:
         """The value of a ZeroMQ socket option."""
-        return self._call("get_option", _option(option))
+        value = self._call("get_option", _option(option))
+        return self._kind.number if option == zmq.TYPE else value  # an XPUB does the work of a PUB
 
     def subscribe(self, topic: str | bytes) -> None:
         """Receive messages that begin with *topic* (``""``: all), on a SUB channel."""
@@ -344,6 +366,65 @@ class Channel:
     def last_endpoint(self) -> str:
         """The endpoint last bound or connected, with the real port; ``""`` if none."""
         return self._endpoint
+
+    # ------------------------------------------------------------------ who is there
+
+    def monitor(self, maxsize: int | None = 1000) -> Monitor:
+        """The events of the socket from now on: a :class:`Monitor` to iterate, to get from and to close.
+
+        :param maxsize: how many events wait to be got before the oldest are dropped (counted); None: no limit.
+        :raises ClosedError, BrokenError: the channel has ended.
+        :raises RuntimeError: on another thread than that of the pump's hub.
+
+        Any number of them at once. It ends when the channel is closed; what happens to the connections while the
+        channel lingers is not reported. libzmq reports nothing over inproc. The first one makes two more sockets, one
+        of them a PAIR channel of the pump, until the last one is closed.
+        """
+        size = check_maxsize("maxsize", maxsize)
+        tap = tap_of(self)
+        return Monitor(tap, sys.maxsize if size is None else size)
+
+    def wait_connected(self, timeout: float | None = None) -> bool:
+        """Wait until a peer is connected, handshake done; at once if one is. False after *timeout* seconds.
+
+        :raises RuntimeError: it cannot be known: the channel was bound or connected before it was monitored (make it
+            with ``monitor=True``, or call this or :meth:`monitor` before the first bind or connect; from then on it is
+            monitored until it is closed), or it is an inproc one; or on another thread than that of the pump's hub.
+        :raises ClosedError, BrokenError: the channel has ended, or ends before that.
+
+        That a subscriber is connected does not mean that it has subscribed: see :meth:`wait_subscriber`. A peer that
+        speaks ZMTP 2 or older has no handshake to report, and is not seen.
+        """
+        check_seconds("timeout", timeout)
+        return wait_connected(self, timeout)
+
+    def wait_subscriber(self, topic: str | bytes = b"", timeout: float | None = None) -> bool:
+        """Wait until a peer has subscribed to what messages that begin with *topic* need: to it or to a prefix of it.
+
+        At once if one has; False after *timeout* seconds. So nothing that is put afterwards is lost because the
+        subscription had not come yet.
+
+        :raises TypeError: the socket is no PUB or XPUB, or it is a PUB that cannot tell: one from
+            :func:`register_socket`, one with a *configurator*, or one with ``zmq.CONFLATE``. Use XPUB then.
+        :raises ClosedError, BrokenError: the channel has ended, or ends before that.
+        :raises RuntimeError: on another thread than that of the pump's hub.
+
+        Of an XPUB channel it takes no message away: :meth:`get` still gives each subscription, and what this has looked
+        at waits for it, beyond *recv_maxsize* if need be. An XPUB with ``zmq.XPUB_VERBOSER`` counts one unsubscription
+        as the last.
+        """
+        check_seconds("timeout", timeout)
+        wanted = _topic(topic)
+        if self._subscribers is None:
+            raise TypeError(f"{self}: only a PUB or XPUB socket has subscribers, and a PUB tells of them only if it "
+                            "was made by Channel, without configurator and CONFLATE")  # fmt: skip
+        if not self._link.here():
+            raise RuntimeError(f"{self}: wait_subscriber is for the thread of the pump's hub")
+        self.check_open()
+        if self._subscribers.wait(wanted, timeout, lambda: self.closed):
+            return True
+        self.check_open()
+        return False
 
     # ------------------------------------------------------------------ state and end
 
@@ -373,8 +454,11 @@ class Channel:
         """A snapshot of the counts since the channel was made."""
         pipe = self._pipe
         sent = pipe.sent + (self._exchange.restarts if self._exchange else 0)
+        received = waiting = 0
+        if self._kind.receives:
+            received, waiting = pipe.received, (self._subscribers or pipe).waiting()
         return ChannelStatistics(
-            sent, pipe.received, pipe.pending(), pipe.waiting(), pipe.refused, pipe.dropped, self._unsent,
+            sent, received, pipe.pending(), waiting, pipe.refused, pipe.dropped, self._unsent,
             len(self._sends.line), len(self._receives.line),
         )  # fmt: skip
 
@@ -482,7 +566,7 @@ class Channel:
     def forked(self) -> None:
         """This is the child of a fork; touch nothing but what is Python's."""
         self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one")
-        self._pipe.forget()
+        (self._subscribers or self._pipe).forget()
         self._sends.line.forked()
         self._receives.line.forked()
         self._leave()
@@ -529,6 +613,43 @@ class Channel:
         self._pump.leave(self)
         if self._pump.error() is None:
             self._pump.post("close", self._pipe, 0.0, 0.0)
+
+    def _start_monitored(self, bind: tuple[str, ...], connect: tuple[str, ...]) -> None:
+        """The rest of the opening, once libzmq tells what happens."""
+        try:
+            tap_of(self)
+            for endpoint in bind:
+                self._attach("bind", endpoint)
+            for endpoint in connect:
+                self._attach("connect", endpoint)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _attach(self, how: str, endpoint: str) -> None:
+        if self._kind.name == "PUB" and how == "connect":
+            if endpoint in self._connected:
+                return  # as libzmq does for a PUB, but not for the XPUB that does its work
+            self._connected.add(endpoint)
+        if self.tap is not None:
+            self.tap.expect(endpoint)
+        try:
+            self._endpoint = self._call(how, endpoint)
+        except BaseException:
+            self._connected.discard(endpoint)
+            raise
+
+    def _detach(self, how: str, endpoint: str) -> None:
+        self._call(how, endpoint)
+        self._connected.discard(endpoint)
+        if self.tap is not None:
+            self.tap.forget(endpoint)
+
+    def check_open(self) -> None:
+        """Raise what callers get if this has ended, or is being closed."""
+        ended = self._put_error()
+        if ended is not None:
+            raise ended
 
     def _call(self, name: str, *args: Any) -> Any:
         ended = self._put_error()

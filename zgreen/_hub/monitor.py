@@ -1,0 +1,320 @@
+"""Monitor and Tap: what happens on a channel's socket (connected, refused, lost, ...), told by libzmq. Hub side.
+
+A Tap is a channel's one connection to libzmq's monitor: a PAIR channel of the same pump, read by a greenlet, which
+hands every event to each Monitor and counts the connections. The hub's thread alone touches a Tap and its Monitors;
+foreign threads are refused at the calls.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+import time
+from collections import deque
+from typing import Any, NamedTuple
+
+import gevent
+import zmq
+from gevent.event import Event
+from gevent.lock import RLock
+from gevent.queue import Empty
+
+from .._errors import BrokenError, ClosedError, ForkedError
+from .link import Link
+
+_BACKLOG = 100_000  # events that wait for a hub that does not run; libzmq must never wait for us
+_NUMBERS = itertools.count()
+_EVENT = struct.Struct("=HI")  # what libzmq sends first; the second frame is the endpoint
+_NAMES = {int(event): event.name for event in zmq.Event if event.name}
+_PREFIX = "PROTOCOL_ERROR_"
+_PROTOCOL_ERRORS = {int(getattr(zmq, n)): n.removeprefix(_PREFIX) for n in dir(zmq) if n.startswith(_PREFIX)}
+_WITH_ERRNO = {"ACCEPT_FAILED", "BIND_FAILED", "CLOSE_FAILED", "HANDSHAKE_FAILED_NO_DETAIL"}
+_ZAP_STATUS = {300: "temporary failure", 400: "refused", 500: "internal error"}
+
+
+class MonitorEvent(NamedTuple):
+    """One event of a socket.
+
+    *name* is ZeroMQ's, without ``ZMQ_EVENT_``: ``"CONNECTED"``, ``"ACCEPTED"``, ``"DISCONNECTED"``,
+    ``"CONNECT_RETRIED"``, ``"HANDSHAKE_SUCCEEDED"``, ``"HANDSHAKE_FAILED_AUTH"``, ...; *endpoint* is the one connected
+    or bound; *value* is as libzmq gives it: a file descriptor, an errno, milliseconds until the next try, a ZAP status
+    code, ... (zmq_socket_monitor(3)). *reason* says in words why something failed, ``""`` for what did not.
+    """
+
+    name: str
+    endpoint: str
+    value: int
+    reason: str
+
+
+def parse(frames: list[bytes]) -> MonitorEvent:
+    """The event in a message of libzmq's."""
+    number, value = _EVENT.unpack(frames[0])
+    name = _NAMES.get(number, str(number))
+    return MonitorEvent(name, frames[1].decode(errors="replace"), value, _reason(name, value))
+
+
+def _reason(name: str, value: int) -> str:
+    if name in _WITH_ERRNO:
+        return os.strerror(value) if value else "no detail"
+    if name == "HANDSHAKE_FAILED_PROTOCOL":
+        return _PROTOCOL_ERRORS.get(value, hex(value))
+    if name == "HANDSHAKE_FAILED_AUTH":
+        return f"ZAP status {value}: {_ZAP_STATUS.get(value, 'unknown')}"
+    return ""
+
+
+class _Connections:
+    """How many peers are connected, handshake done: counted from the events of one endpoint.
+
+    HANDSHAKE_SUCCEEDED does not say which descriptor it is about, DISCONNECTED does not say whether the handshake had
+    succeeded: so failures are counted until their DISCONNECTED comes.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()  # descriptors
+        self._failed = 0
+        self.up = 0
+
+    def take(self, event: MonitorEvent) -> None:
+        if event.name in ("CONNECTED", "ACCEPTED"):
+            self._open.add(event.value)
+        elif event.name == "HANDSHAKE_SUCCEEDED":
+            self.up += 1
+        elif event.name.startswith("HANDSHAKE_FAILED"):
+            self._failed += 1
+        elif event.name == "DISCONNECTED":
+            self._open.discard(event.value)
+            if self._failed:
+                self._failed -= 1
+            elif self.up:
+                self.up -= 1
+            self._failed = min(self._failed, len(self._open))
+            self.up = min(self.up, len(self._open))
+
+
+class Tap:
+    """The events of one channel's socket. *complete*: from before its first endpoint, so that all is known."""
+
+    def __init__(self, channel: Any, complete: bool) -> None:
+        self.complete = complete
+        self.keep = complete  # go on when the last monitor is closed
+        self.over = False
+        self.link: Link = channel.pump.link
+        self.monitors: list[Monitor] = []
+        self._channel = channel
+        self._pair: Any = None  # a Channel
+        self._opening = RLock()
+        self._error: BaseException | None = None
+        self._connections: dict[str, _Connections] = {}
+        self._forgotten: set[str] = set()  # endpoints that were given up: libzmq says nothing about their ends
+        self._changed = Event()
+
+    def open(self) -> None:
+        """Have libzmq tell; whoever comes while another greenlet does that waits for it."""
+        with self._opening:
+            if self._pair is not None or self.over:
+                return
+            endpoint = f"inproc://zgreen.monitor.{next(_NUMBERS)}"
+            pump = self._channel.pump
+            try:
+                # connected first, and without limit: see _engine/_monitoring
+                self._pair = type(self._channel)(
+                    "PAIR", connect=endpoint, options={zmq.RCVHWM: 0, zmq.LINGER: 0}, recv_maxsize=_BACKLOG,
+                    overflow="drop_oldest", multipart=True, pump=pump,
+                )  # fmt: skip
+                pump.post("monitor", self._channel._pipe, self._pair._pipe, endpoint).wait()
+            except BaseException:
+                self.close()
+                raise
+            gevent.spawn(self._run)
+
+    def wait_connected(self, timeout: float | None) -> bool:
+        """Whether a peer is connected, or is within *timeout* seconds; False if the tap has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not any(connections.up for connections in self._connections.values()):
+            left = None if deadline is None else deadline - time.monotonic()
+            if self.over or (left is not None and left <= 0):
+                return False
+            self._changed.clear()
+            self._changed.wait(left)
+        return True
+
+    def forget(self, endpoint: str) -> None:
+        """It was disconnected or unbound."""
+        self._connections.pop(endpoint, None)
+        self._forgotten.add(endpoint)
+
+    def expect(self, endpoint: str) -> None:
+        """It is about to be connected or bound."""
+        self._forgotten.discard(endpoint)
+
+    def remove(self, monitor: Monitor) -> None:
+        """A monitor is closed; with the last one the tap is, unless it is kept."""
+        if monitor in self.monitors:
+            self.monitors.remove(monitor)
+            if not self.monitors and not self.keep:
+                self.close()
+
+    def close(self) -> None:
+        """Have libzmq stop; the monitors end."""
+        self._end(None)
+
+    def error(self) -> BaseException | None:
+        """Why it ended by itself."""
+        return self._error
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            for frames in self._pair:
+                event = parse(frames)
+                if event.name == "MONITOR_STOPPED":
+                    break
+                self._take(event)
+        except (BrokenError, ForkedError) as failure:
+            error = failure
+        finally:
+            self._end(error)
+
+    def _take(self, event: MonitorEvent) -> None:
+        if event.endpoint not in self._forgotten:
+            self._connections.setdefault(event.endpoint, _Connections()).take(event)
+        for monitor in self.monitors:
+            monitor.take(event)
+        self._changed.set()
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.over:
+            return
+        self.over = True
+        self._error = error
+        self._connections.clear()
+        for monitor in self.monitors:
+            monitor.wake()
+        self._changed.set()
+        if self._pair is not None:
+            self._pair.close(linger=0)
+
+
+def tap_of(channel: Any) -> Tap:
+    """The channel's tap, open; made if it has none."""
+    if not channel.pump.link.here():
+        raise RuntimeError(f"{channel}: monitor and wait_connected are for the thread of the pump's hub")
+    while True:
+        channel.check_open()
+        tap: Tap | None = channel.tap
+        if tap is None or tap.over:
+            tap = channel.tap = Tap(channel, not channel.last_endpoint)
+        try:
+            tap.open()
+        except zmq.ZMQError:
+            channel.check_open()  # it was closed meanwhile
+            raise
+        if not tap.over:
+            return tap
+
+
+def wait_connected(channel: Any, timeout: float | None) -> bool:
+    """See Channel.wait_connected."""
+    tap: Tap | None = channel.tap
+    known = tap.complete if tap is not None else not channel.last_endpoint
+    if not known and not channel.closed:
+        raise RuntimeError(
+            f"{channel}: what it was connected to before it was monitored is not known, libzmq does not tell: "
+            "make it with monitor=True, or call wait_connected or monitor before the first bind or connect"
+        )
+    if channel.last_endpoint.startswith("inproc:"):
+        raise RuntimeError(f"{channel}: libzmq reports no events over inproc, where a peer is connected at once")
+    if tap_of(channel).wait_connected(timeout):
+        return True
+    channel.check_open()
+    return False
+
+
+class Monitor:
+    """The events of one channel's socket, from when it was made; see :meth:`zgreen.Channel.monitor`.
+
+    On the thread of the pump's hub only. Any number of greenlets may get from it; each event goes to one of them.
+    """
+
+    def __init__(self, tap: Tap, maxsize: int) -> None:
+        self._tap = tap
+        self._maxsize = maxsize
+        self._events: deque[MonitorEvent] = deque()
+        self._changed = Event()
+        self._closed = False
+        self.dropped = 0  #: how many events, the oldest, were dropped because nobody got them
+        tap.monitors.append(self)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> MonitorEvent:
+        """The oldest event; wait for one if there is none.
+
+        :param timeout: seconds; None: no limit.
+        :raises gevent.queue.Empty: none within *timeout*, or none now if *block* is false.
+        :raises ClosedError: the monitor, its channel or the pump is closed, and all events have been got.
+        :raises BrokenError: likewise, for a pump that has ended by an error.
+        """
+        self._check_thread()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._events:
+            if self.closed:
+                raise self._tap.error() or ClosedError("the monitor was closed, or its channel was")
+            left = None if deadline is None else deadline - time.monotonic()
+            if not block or (left is not None and left <= 0) or not self._tap.link.may_wait():
+                raise Empty
+            self._changed.clear()
+            self._changed.wait(left)
+        return self._events.popleft()
+
+    def get_nowait(self) -> MonitorEvent:
+        """``get(block=False)``."""
+        return self.get(False)
+
+    def __iter__(self) -> Monitor:
+        return self
+
+    def __next__(self) -> MonitorEvent:
+        """The next event; ends when the monitor or its channel is closed, raises if the pump broke or is a parent's."""
+        try:
+            return self.get()
+        except ForkedError:
+            raise
+        except ClosedError:
+            raise StopIteration from None
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more events will come."""
+        return self._closed or self._tap.over
+
+    def close(self) -> None:
+        """Take no more events; those that have come can still be got. The channel goes on."""
+        self._check_thread()
+        if not self._closed:
+            self._closed = True
+            self._tap.remove(self)
+            self.wake()
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def take(self, event: MonitorEvent) -> None:
+        """For the tap."""
+        if len(self._events) >= self._maxsize:
+            self._events.popleft()
+            self.dropped += 1
+        self._events.append(event)
+        self._changed.set()
+
+    def wake(self) -> None:
+        """For the tap: have those who wait look."""
+        self._changed.set()
+
+    def _check_thread(self) -> None:
+        if not self._tap.link.here():
+            raise RuntimeError("a monitor belongs to the thread of the pump's hub")

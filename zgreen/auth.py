@@ -1,0 +1,425 @@
+"""Authenticator: decides who may connect to the sockets of a pump. On the public face alone; the hub's thread.
+
+libzmq asks a ZAP handler (rfc.zeromq.org/spec/27) in the same context about every handshake of a socket with security:
+a ROUTER channel of the pump is that handler, so no thread and no event loop is needed besides, patched or not.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import gevent
+import zmq
+import zmq.auth
+from gevent.queue import Full, Queue
+from zmq.utils import z85
+
+import zgreen
+from zgreen._hub.pump import check_seconds
+
+logger = logging.getLogger("zgreen.auth")
+
+ENDPOINT = "inproc://zeromq.zap.01"
+ANY = zmq.auth.CURVE_ALLOW_ANY  #: instead of a directory: every key is allowed
+
+_Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
+_Callback: TypeAlias = Callable[[str, bytes], Any]
+
+_BACKLOG = 10_000  # requests that wait for a greenlet; more get "try again"
+_RACY = 2_000_000_000  # nanoseconds; a directory changed within that before we read it may change again unseen
+
+# What a request comes to; the reasons of denials are the keys of AuthStatistics.
+_ALLOWED = "allowed"
+
+
+class AuthStatistics(NamedTuple):
+    """A snapshot: requests *allowed* and *denied*, and how many of the latter for which cause.
+
+    *address*: not allowed, or denied; *mechanism*: none that is set up for the domain; *password* and *key*: wrong;
+    *failed*: a callback raised, took too long or the key directory was not readable; *overloaded*: too many wait for
+    callbacks; *malformed*: no valid ZAP request.
+    """
+
+    allowed: int
+    denied: int
+    address: int
+    mechanism: int
+    password: int
+    key: int
+    failed: int
+    overloaded: int
+    malformed: int
+
+
+class _Request(NamedTuple):
+    """A ZAP request. *route*: the frames that bring the reply back."""
+
+    route: list[bytes]
+    number: bytes
+    domain: str
+    address: str
+    mechanism: bytes
+    credentials: list[bytes]
+
+
+class _Denied(Exception):
+    """*cause* is a field of AuthStatistics; the text goes to the client's side, so it tells no secret."""
+
+    def __init__(self, cause: str, text: str, status: bytes = b"400") -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.status = status
+
+
+class Authenticator:
+    """Answers for all sockets of a pump's context whether a client may connect.
+
+    :param pump: a :class:`zgreen.Pump`; default: :func:`zgreen.get_pump`.
+    :param concurrency: how many callbacks run at once, each in a greenlet of its own; more wait their turn.
+    :param timeout: seconds that a callback may take; then the client is denied. libzmq itself gives a handshake 30 s
+        (ZMQ_HANDSHAKE_IVL).
+    :raises zmq.ZMQError: EADDRINUSE: the pump's context has an authenticator, or another ZAP handler, already.
+
+    It works from its making to :meth:`close`; as a context manager, too. libzmq asks about sockets with
+    ``CURVE_SERVER`` or ``PLAIN_SERVER`` set, and about those without either only if they have a ``ZAP_DOMAIN``.
+    Until something is set up, PLAIN and CURVE clients are denied and plain (NULL) ones are allowed.
+
+    Set it up before you bind, and close it after the channels it protects: without an authenticator libzmq lets every
+    CURVE client in, unless the socket has both a ``zmq.ZAP_DOMAIN`` and ``zmq.ZAP_ENFORCE_DOMAIN``. (The latter without
+    the former means that nobody is asked; with ``PLAIN_SERVER`` libzmq then ends the process.) A client that is
+    connected stays connected whatever becomes of its key; it is asked for again when it connects again.
+
+    A *domain* is the server socket's ``zmq.ZAP_DOMAIN``; ``"*"`` is for all domains that have no set-up of their own.
+    Call it on the thread of the pump's hub only.
+    """
+
+    def __init__(
+        self, pump: zgreen.Pump | None = None, *, concurrency: int = 100, timeout: float | None = 30.0
+    ) -> None:
+        if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+            raise ValueError(f"concurrency must be a positive int, not {concurrency!r}")
+        check_seconds("timeout", timeout)
+        self._concurrency = concurrency
+        self._timeout = timeout
+        self._allowed: list[_Network] = []
+        self._denied: list[_Network] = []
+        self._passwords: dict[str, dict[bytes, bytes]] = {}
+        self._keys: dict[str, _Directory | _Callback | None] = {}  # None: any key
+        self._counts: Counter[str] = Counter()
+        self._waiting: Queue[tuple[_Request, _Callback]] = Queue(_BACKLOG)
+        self._workers: set[gevent.Greenlet[..., None]] = set()
+        try:
+            self._channel = zgreen.Channel(zmq.ROUTER, bind=ENDPOINT, pump=pump, multipart=True)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EADDRINUSE:
+                raise zmq.ZMQError(
+                    zmq.EADDRINUSE, f"EADDRINUSE: the pump's context has a ZAP handler ({ENDPOINT}) already"
+                ) from error
+            raise
+        self._greenlet = gevent.spawn(self._run)
+
+    # ------------------------------------------------------------------ who may connect
+
+    def allow(self, *addresses: str) -> None:
+        """Deny all addresses but these, and those of earlier calls; PLAIN and CURVE clients must then prove who they
+        are as well.
+
+        :param addresses: ``"192.0.2.7"``, ``"2001:db8::1"``, or networks like ``"192.0.2.0/24"``.
+        :raises ValueError: one is neither; none of them is added.
+
+        What has no IP address, a client over ipc, is then denied, too.
+        """
+        self._allowed += _networks(addresses)
+
+    def deny(self, *addresses: str) -> None:
+        """Deny these addresses and networks, even if :meth:`allow` names them, too. See there."""
+        self._denied += _networks(addresses)
+
+    def configure_plain(self, passwords: Mapping[str, str], domain: str = "*") -> None:
+        """Allow PLAIN clients with these user names and *passwords*, in place of those given before for *domain*."""
+        if not isinstance(passwords, Mapping):
+            raise TypeError(f"passwords must be a mapping of user names, not {type(passwords).__name__}")
+        for name, password in passwords.items():
+            if not isinstance(name, str) or not isinstance(password, str):
+                raise TypeError("user names and passwords must be str")
+        self._passwords[_domain(domain)] = {n.encode(): p.encode() for n, p in passwords.items()}
+
+    def configure_curve(self, location: str | os.PathLike[str], domain: str = "*") -> None:
+        """Allow CURVE clients whose public key is in a ``*.key`` file (pyzmq's certificates) of a directory.
+
+        :param location: the directory; or :data:`ANY`, ``"*"``: every key is allowed.
+        :raises NotADirectoryError: there is no such directory.
+
+        A file that is added or removed, or replaced by rename, counts from the next handshake on; after a change
+        within a file call :meth:`reload`. A file without a key is logged and left out; while the directory cannot be
+        read everybody is denied.
+        """
+        where = None if location == ANY else _Directory(Path(location))
+        self._keys[_domain(domain)] = where
+
+    def configure_curve_callback(self, callback: _Callback, domain: str = "*") -> None:
+        """Allow CURVE clients for whom ``callback(domain, key)`` returns something true.
+
+        *key* is the client's public key, 40 bytes of Z85, as in certificate files. The callback runs in a greenlet of
+        its own and may do gevent I/O. One that raises, or takes too long, denies; it is logged. libzmq's client then
+        tries again when its handshake has timed out; one that was denied for its key does not.
+        """
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {type(callback).__name__}")
+        self._keys[_domain(domain)] = callback
+
+    def reload(self) -> None:
+        """Read all keys anew at the next handshake."""
+        for keys in self._keys.values():
+            if isinstance(keys, _Directory):
+                keys.forget()
+
+    # ------------------------------------------------------------------ state and end
+
+    def statistics(self) -> AuthStatistics:
+        """A snapshot of the counts since the start."""
+        counts = self._counts
+        causes = [counts[cause] for cause in AuthStatistics._fields[2:]]
+        return AuthStatistics(counts[_ALLOWED], sum(causes), *causes)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody is asked any more."""
+        return self._channel.closed
+
+    def close(self) -> None:
+        """Stop; requests under way are not answered. Again: nothing."""
+        self._channel.close(linger=0)
+        self._greenlet.kill()
+        gevent.killall([worker for worker in self._workers if worker is not gevent.getcurrent()])
+
+    stop = close
+
+    def __enter__(self) -> Authenticator:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ answering
+
+    def _run(self) -> None:
+        """Read requests without ever waiting for an answer, so that a slow callback holds up nobody else."""
+        try:
+            for frames in self._channel:
+                self._take(frames)
+        except (zgreen.ForkedError, zgreen.BrokenError) as error:
+            logger.debug("%s: %s", self._channel, error)  # the pump has reported it
+
+    def _take(self, frames: list[bytes]) -> None:
+        request = self._parse(frames)
+        if request is None:
+            return
+        try:
+            user = self._decide(request)
+        except _Denied as denial:
+            self._deny(request, denial)
+        except Exception:
+            logger.exception("a request of %s failed, so it is denied", request.address)
+            self._deny(request, _Denied("failed", "try again later", b"300"))
+        else:
+            if user is not None:
+                self._allow(request, user)
+
+    def _parse(self, frames: list[bytes]) -> _Request | None:
+        """None: malformed; counted, logged, and answered if it can be."""
+        try:
+            split = frames.index(b"", 1) + 1
+        except ValueError:
+            split = len(frames)
+        route, body = frames[:split], frames[split:]
+        if len(body) >= 6 and body[0] == b"1.0":
+            _version, number, domain, address, _identity, mechanism, *credentials = body
+            return _Request(
+                route, number, domain.decode(errors="replace"), address.decode(errors="replace"), mechanism, credentials
+            )
+        self._counts["malformed"] += 1
+        logger.error("a malformed ZAP request of %d frames", len(frames))
+        if len(body) >= 2:
+            self._reply(route, body[1], b"400", "malformed request", b"")
+        return None
+
+    def _decide(self, request: _Request) -> bytes | None:
+        """The user id; None if a callback will decide."""
+        self._check_address(request.address)
+        if request.mechanism == b"NULL":
+            return b"anonymous"
+        if request.mechanism == b"PLAIN":
+            return self._check_password(request)
+        if request.mechanism == b"CURVE":
+            return self._check_key(request)
+        raise _Denied("mechanism", "mechanism not supported")
+
+    def _check_address(self, text: str) -> None:
+        if not self._allowed and not self._denied:
+            return
+        address = _address(text)
+        if any(address in network for network in self._denied if address is not None):
+            raise _Denied("address", "address denied")
+        if self._allowed and (address is None or not any(address in network for network in self._allowed)):
+            raise _Denied("address", "address not allowed")
+
+    def _check_password(self, request: _Request) -> bytes:
+        if len(request.credentials) != 2:
+            raise _Denied("malformed", "PLAIN has two credentials")
+        passwords = self._passwords.get(request.domain, self._passwords.get("*"))
+        if passwords is None:
+            raise _Denied("mechanism", "PLAIN is not set up for this domain")
+        name, password = request.credentials
+        # as much work for a name that is not known
+        right = hmac.compare_digest(passwords.get(name, b""), password)
+        if not right or name not in passwords:
+            raise _Denied("password", "wrong user name or password")
+        return name
+
+    def _check_key(self, request: _Request) -> bytes | None:
+        if len(request.credentials) != 1 or len(request.credentials[0]) != 32:
+            raise _Denied("malformed", "CURVE has one credential of 32 bytes")
+        domain = request.domain if request.domain in self._keys else "*"
+        if domain not in self._keys:
+            raise _Denied("mechanism", "CURVE is not set up for this domain")
+        keys, key = self._keys[domain], z85.encode(request.credentials[0])
+        if isinstance(keys, _Directory):
+            if key not in keys.read():
+                raise _Denied("key", "key not known")
+        elif keys is not None:
+            self._ask(request, keys)
+            return None
+        return bytes(key)
+
+    # ------------------------------------------------------------------ callbacks
+
+    def _ask(self, request: _Request, callback: _Callback) -> None:
+        try:
+            self._waiting.put_nowait((request, callback))
+        except Full:
+            raise _Denied("overloaded", "try again later", b"300") from None
+        if len(self._workers) < self._concurrency:
+            worker = gevent.spawn(self._work)
+            self._workers.add(worker)
+            worker.rawlink(self._workers.discard)
+
+    def _work(self) -> None:
+        """Answer those who wait; each in turn, none is ours alone. Ends when nobody waits."""
+        while not self._waiting.empty():
+            request, callback = self._waiting.get_nowait()
+            key = z85.encode(request.credentials[0])
+            try:
+                with gevent.Timeout(self._timeout, TimeoutError(f"the callback took over {self._timeout} s")):
+                    allowed = callback(request.domain, key)
+            except (Exception, gevent.Timeout):
+                logger.exception("the callback failed for %s, so it is denied", request.address)
+                self._deny(request, _Denied("failed", "try again later", b"300"))
+            except BaseException:
+                self._deny(request, _Denied("failed", "try again later", b"300"))
+                raise
+            else:
+                if allowed:
+                    self._allow(request, key)
+                else:
+                    self._deny(request, _Denied("key", "key not known"))
+
+    # ------------------------------------------------------------------ replies
+
+    def _allow(self, request: _Request, user: bytes) -> None:
+        self._counts[_ALLOWED] += 1
+        self._reply(request.route, request.number, b"200", "OK", user)
+
+    def _deny(self, request: _Request, denial: _Denied) -> None:
+        self._counts[denial.cause] += 1
+        logger.info("denied %s of %s: %s", request.mechanism.decode(errors="replace"), request.address, denial)
+        self._reply(request.route, request.number, denial.status, str(denial), b"")
+
+    def _reply(self, route: list[bytes], number: bytes, status: bytes, text: str, user: bytes) -> None:
+        try:
+            self._channel.put([*route, b"1.0", number, status, text, user, b""])
+        except (zgreen.ClosedError, zgreen.BrokenError):
+            pass  # nobody is asked any more, and who waits is denied by libzmq
+
+
+class _Directory:
+    """The public keys in the certificate files of a directory, read again when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise NotADirectoryError(f"no directory of keys: {os.fspath(path)!r}")
+        self._path = path
+        self._files: dict[str, tuple[tuple[int, ...], bytes | None]] = {}  # name -> (what stat says, key)
+        self._keys: frozenset[bytes] = frozenset()
+        self._state: tuple[int, ...] | None = None  # of the directory when it was read
+        self.read()
+
+    def forget(self) -> None:
+        """Read all files at the next look."""
+        self._state = None
+        self._files.clear()
+
+    def read(self) -> frozenset[bytes]:
+        """The keys; OSError if the directory cannot be read."""
+        status = self._path.stat()
+        state = (status.st_mtime_ns, status.st_ino, status.st_dev)
+        if state != self._state:
+            settled = time.time_ns() - status.st_mtime_ns > _RACY
+            self._scan()
+            self._state = state if settled else None
+        return self._keys
+
+    def _scan(self) -> None:
+        """Look at all files, read those that are new or changed."""
+        files = {}
+        for entry in os.scandir(self._path):
+            if entry.name.endswith(".key") and entry.is_file():
+                status = entry.stat()
+                sign = (status.st_mtime_ns, status.st_size, status.st_ino)
+                known = self._files.get(entry.name)
+                files[entry.name] = known if known and known[0] == sign else (sign, _key_of(entry.path))
+        self._files = files
+        self._keys = frozenset(key for _, key in files.values() if key is not None)
+
+
+def _key_of(path: str) -> bytes | None:
+    try:
+        key, _ = zmq.auth.load_certificate(path)
+        z85.decode(key)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        logger.error("%s: no public key: %s", path, error)
+        return None
+    return key
+
+
+def _networks(addresses: tuple[str, ...]) -> list[_Network]:
+    if not addresses:
+        raise ValueError("give at least one address")
+    for address in addresses:
+        if not isinstance(address, str):
+            raise TypeError(f"an address is a str like '192.0.2.7' or '192.0.2.0/24', not {type(address).__name__}")
+    return [ipaddress.ip_network(address) for address in addresses]
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None: it has none, over ipc."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _domain(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a domain is a str, '*' for all others, not {type(value).__name__}")
+    return value
