@@ -42,7 +42,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env=_environment(),
+                env=environment(),
                 start_new_session=True,
             )
         self.pid = self._process.pid
@@ -117,7 +117,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return an environment in which a program finds the zgreen that the tests found."""
     found_in = str(Path(zgreen.__file__).resolve().parent.parent)
     path = os.pathsep.join([found_in, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -163,7 +163,8 @@ class Channel:
         :param timeout: seconds; None: no limit.
         :raises gevent.queue.Full: no room within *timeout*, or at once if *block* is false.
         :raises TypeError: this is no message, or the socket cannot send.
-        :raises ClosedError: the channel or its pump is closed. :raises BrokenError: it has ended by itself.
+        :raises ClosedError: the channel or its pump is closed.
+        :raises BrokenError: it has ended by itself.
 
         An exception, be it a ``gevent.Timeout`` or a kill, means that the message was not put. Each greenlet's messages
         keep their order. From a thread that is not the pump's hub's, a wait blocks that whole thread.
@@ -304,7 +305,8 @@ class Channel:
         """Whether :meth:`get` would return or raise at once: a message can be got that nobody waits for, or the
         channel has ended. On the thread of the pump's hub only, as are :meth:`rawlink` and :meth:`unlink`.
 
-        :raises TypeError: the socket cannot receive. :raises RuntimeError: this is another thread.
+        :raises TypeError: the socket cannot receive.
+        :raises RuntimeError: this is another thread.
         """
         return self._linked().ready()
 

@@ -51,7 +51,8 @@ class Fanout:
 
     :param channel: a SUB channel, or a PULL channel. It stays yours: close() of the fan-out leaves it open, but as long
         as the fan-out is open nobody else should get from it.
-    :raises TypeError: this is no such channel. :raises ValueError: another fan-out gets from it.
+    :raises TypeError: this is no such channel.
+    :raises ValueError: another fan-out gets from it.
     :raises ClosedError, BrokenError: the channel has ended.
 
     On a SUB channel the fan-out subscribes and unsubscribes: libzmq is told of the first and the last subscription of a

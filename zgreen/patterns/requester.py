@@ -132,7 +132,9 @@ class Requester:
         """Send *message* and return its reply: ``bytes``, or a list of ``bytes`` if it has several frames.
 
         As ``submit(message, timeout).get()``, and whatever ends the wait, a ``gevent.Timeout`` or a kill included,
-        the requester forgets the request. :raises TimeoutError: no reply.
+        the requester forgets the request.
+
+        :raises TimeoutError: no reply.
         """
         request = self._submit(message, timeout)
         try:
@@ -150,7 +152,8 @@ class Requester:
             because it came late: while a try waits in the send queue no other is sent.
         :raises TypeError: this is no message.
         :raises TimeoutError: there was no room in the send queue in all that time.
-        :raises ClosedError: the requester, its channel's pump, or both are closed. :raises BrokenError: likewise.
+        :raises ClosedError: the requester, its channel's pump, or both are closed.
+        :raises BrokenError: likewise.
         :raises RuntimeError: not in a greenlet of the pump's hub.
 
         Waits for nothing but room in the send queue. The AsyncResult gets the reply, or TimeoutError, or, at the end of

@@ -41,8 +41,8 @@ def select(*sources: Any, timeout: float | None = None) -> tuple[Any, Any]:
     :raises gevent.queue.Empty: none within *timeout*.
     :raises ClosedError, BrokenError, gevent.queue.ShutDown: a source has ended: it is chosen as one that has a message
         is, and its error raised. ``error.source`` is the source: leave it out of the next call.
-    :raises TypeError: one of *sources* cannot be waited for, or there is none. :raises RuntimeError: this is not the
-        thread of their hub.
+    :raises TypeError: one of *sources* cannot be waited for, or there is none.
+    :raises RuntimeError: this is not the thread of their hub.
 
     An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken. Nobody is left waiting at any
     source; at a gevent queue, from the next turn of the loop on.

@@ -58,7 +58,8 @@ class Subscription:
         :param timeout: seconds; None: no limit.
         :raises gevent.queue.Empty: none within *timeout*, or none now if *block* is false.
         :raises ClosedError: it was closed or disconnected, or the fan-out or the channel was closed, and all that had
-            come has been got. :raises BrokenError: likewise, for a channel that has ended by itself.
+            come has been got.
+        :raises BrokenError: likewise, for a channel that has ended by itself.
 
         An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
         """

@@ -1,0 +1,82 @@
+"""Sphinx: how the pages of this folder, the docstrings and the examples become HTML. `tox -e docs` builds it.
+
+No network is used: names of other projects in signatures and docstrings are left without links.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+import zgreen
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+project = "zgreen"
+copyright = "the zgreen developers"  # noqa: A001 (Sphinx's name)
+author = "the zgreen developers"
+release = version = runpy.run_path(str(ROOT / "zgreen" / "_version.py"))["__version__"]
+
+extensions = ["sphinx.ext.autodoc", "myst_parser"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"zgreen {release}"
+html_static_path = ["_static"]
+html_css_files = ["zgreen.css"]
+html_show_sourcelink = False
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+
+add_module_names = False
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(zmq|gevent|greenlet|logging|collections\.abc|os|types)\..*"),  # other projects: see above
+    (r"py:.*", r"(Callable|Iterable|Iterator|Mapping|Sequence|AsyncResult|PathLike|TracebackType)"),
+    (r"py:.*", r"(ThreadPool|Line|Call|Reply|Link|Tap|Home|Inbox|Handler|OnError|Pipe)"),
+    (r"py:.*", r"zgreen\._.*"),
+]
+
+# names of private modules in annotations: the class is public under zgreen, which is where it is documented
+_PRIVATE = re.compile(r"zgreen\.(_hub|_errors|patterns)\b.*\.(\w+)$")
+
+
+def public_name(app: Sphinx, env: Any, node: Any, contnode: nodes.Element) -> nodes.Element | None:
+    """Resolve zgreen._hub.pump.Pump, and a bare Pump outside of any module, as zgreen.Pump."""
+    if node.get("refdomain") != "py":
+        return None
+    target = node["reftarget"]
+    private = _PRIVATE.match(target)
+    name = private[2] if private else target
+    if "." in name or not hasattr(zgreen, name):
+        return None
+    domain = env.get_domain("py")
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", f"zgreen.{name}", node, contnode)
+
+
+def insert_results(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """The tables and charts of the benchmarks, if this tree has them."""
+    if docname != "benchmarks":
+        return
+    if (RESULTS / "README.md").is_file():
+        text = "```{include} ../benchmarks/results/README.md\n:heading-offset: 1\n:relative-images:\n```\n"
+    else:
+        text = "There are no results in this tree: run the benchmarks to make them.\n"
+    source[0] = source[0].replace("% RESULTS\n", text)
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("missing-reference", public_name)
+    app.connect("source-read", insert_results)
