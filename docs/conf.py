@@ -30,6 +30,7 @@ html_title = f"zgreen {release}"
 html_static_path = ["_static"]
 html_css_files = ["zgreen.css"]
 html_show_sourcelink = False
+html_copy_source = False
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]

@@ -72,7 +72,7 @@ OUTPUT = {
         "0 put and not sent, 0 in ZeroMQ, 0 received and not got",
     ],
     "why_stuck": [
-        "<zgreen.Channel PUSH inproc://lonely>: 2 put and not sent, 3 wait to put: no peer, or a peer that does not read",
+        "<zgreen.Channel PUSH inproc://lonely>: 2 put and not sent, 3 wait to put: no peer, or it does not read",
         "<zgreen.Channel PULL inproc://full>: 1 received, nobody gets them",
         "<zgreen.Channel PUSH inproc://full>: idle",
         "<zgreen.Channel PULL inproc://quiet>: 1 wait to get: nothing comes",

@@ -24,7 +24,8 @@ def capacity(send_maxsize: int, sndhwm: int, rcvhwm: int, recv_maxsize: int) -> 
                 push.put("x", timeout=0.5)
                 count += 1
         except Full:
-            print(f"put {count}: {push.statistics().pending} here, {pull.statistics().waiting} there, the rest in ZeroMQ")
+            here, there = push.statistics().pending, pull.statistics().waiting
+            print(f"put {count}: {here} here, {there} there, the rest in ZeroMQ")
         while pull.statistics().received < count:  # empty all of it
             pull.get()
         return count

@@ -12,7 +12,7 @@ import zgreen
 def why(channel: zgreen.Channel) -> str:
     s = channel.statistics()
     if s.pending:
-        return f"{s.pending} put and not sent, {s.putters} wait to put: no peer, or a peer that does not read"
+        return f"{s.pending} put and not sent, {s.putters} wait to put: no peer, or it does not read"
     if s.waiting:
         return f"{s.waiting} received, nobody gets them"
     if s.getters:
