@@ -12,7 +12,8 @@ broken = runpy.run_path(str(ROOT / "docs" / "check_links.py"))["broken"]
 def pages(tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "picture.svg").write_text("<svg/>")
-    (tmp_path / "more" / "index.html").write_text('<h1 id="top of it">x</h1><a name="old"></a><a href="../one.html">1</a>')
+    more = tmp_path / "more" / "index.html"
+    more.write_text('<h1 id="top of it">x</h1><a name="old"></a><a href="../one.html">1</a>')
     (tmp_path / "one.html").write_text(
         '<p id="here"><a href="#here">1</a><a href="#">2</a><a href="more/index.html#top%20of%20it">3</a>'
         '<a href="more/#old">4</a><img src="picture.svg"><a href="https://example.invalid/x#y">5</a>'

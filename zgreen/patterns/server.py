@@ -133,7 +133,8 @@ class Server:
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the server has ended, stopped or by the end of its channel, and its handlers with it.
 
-        :param timeout: seconds; None: no limit. :return: whether it has.
+        :param timeout: seconds; None: no limit.
+        :return: whether it has.
         """
         self._check_caller("join()")
         check_seconds("timeout", timeout)

@@ -1,0 +1,120 @@
+"""Every public name has a docstring that says something, is in the reference, and reads well in help()."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+import re
+
+import pytest
+from support import ROOT
+
+import zgreen
+import zgreen.auth
+
+PUBLIC = {
+    f"{module.__name__}.{name}": value
+    for module in (zgreen, zgreen.auth)
+    for name, value in vars(module).items()
+    if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
+    if value.__module__.startswith("zgreen") and name not in ("check_seconds",)  # which zgreen.auth imports
+}
+CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+
+# What the parts of zgreen call of each other; no underscore, because they are other modules. Not for users.
+INTERNAL = {
+    "zgreen.Channel": {"before_close", "at_end", "tap", "close_within", "begin_close", "push", "refused", "not_sent",
+                       "ended", "pump_ended", "forked", "check_open"},
+    "zgreen.Pump": {"link", "make_pipe", "error", "check", "post", "new_call", "send", "join", "leave",
+                    "begin_exit", "end_exit", "after_fork"},
+    "zgreen.Fanout": {"check_thread", "may_wait", "close_one", "abandon"},
+    "zgreen.Monitor": {"take", "wake"},
+}  # fmt: skip
+
+
+def members(name: str) -> dict[str, object]:
+    """The public methods and properties that a class defines itself."""
+    hidden = INTERNAL.get(name, set())
+    fields = getattr(CLASSES[name], "_fields", ())  # of a NamedTuple: the class says what they are
+    return {
+        member: value
+        for member, value in vars(CLASSES[name]).items()
+        if not member.startswith("_") and member not in hidden and member not in fields
+        if inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod))
+    }
+
+
+MEMBERS = [(name, member) for name in CLASSES for member in members(name)]
+# what a logging.Handler does is described there
+REFERENCE = [(n, m) for n, m in MEMBERS if n != "zgreen.PubHandler" or m not in ("createLock", "handle", "emit")]
+
+
+def text_of(value: object) -> str:
+    return inspect.cleandoc(getattr(value, "__doc__", None) or "")
+
+
+def test_the_test_sees_the_names() -> None:
+    assert {"zgreen.Channel", "zgreen.get_pump", "zgreen.MonitorEvent", "zgreen.auth.Authenticator"} <= set(PUBLIC)
+    assert {("zgreen.Channel", "put"), ("zgreen.Pump", "engine"), ("zgreen.Fanout", "subscribe")} <= set(MEMBERS)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_name_is_documented(name: str) -> None:
+    text = text_of(PUBLIC[name])
+    assert len(text) > 30, text
+    assert not text.startswith(f"{name.rpartition('.')[2]}("), "that is what NamedTuple says by itself"
+
+
+@pytest.mark.parametrize(("name", "member"), MEMBERS)
+def test_every_member_is_documented(name: str, member: str) -> None:
+    assert len(text_of(members(name)[member])) > 10
+
+
+@pytest.mark.parametrize("name", [name for name, value in CLASSES.items() if hasattr(value, "_fields")])
+def test_every_field_is_explained(name: str) -> None:
+    """A field whose name says all (channels, sent, ...) need not be; if one is, all are."""
+    text = text_of(CLASSES[name])
+    explained = [field for field in CLASSES[name]._fields if re.search(rf"\*{field}\*", text)]
+    assert explained, text
+
+
+@pytest.mark.parametrize(("name", "value"), PUBLIC.items())
+def test_parameters_are_those_of_the_signature(name: str, value: object) -> None:
+    for thing in [value, *(members(name).values() if name in CLASSES else ())]:
+        function = thing.fget if isinstance(thing, property) else thing
+        described = set(re.findall(r":param (\w+):", text_of(thing)))
+        if described:
+            assert described <= set(inspect.signature(function).parameters), (name, function)
+
+
+@pytest.mark.parametrize(("name", "member"), REFERENCE)
+def test_every_member_is_in_the_reference(name: str, member: str) -> None:
+    """Where the reference names the members of a class, all are named."""
+    module, _, short = name.rpartition(".")
+    page = (ROOT / "docs" / "reference.rst").read_text()
+    page = page.partition("module:: zgreen.auth")[2 if module == "zgreen.auth" else 0]
+    entry = re.search(rf"auto(class|exception):: {short}(\(\))?\n((?:   .*\n|\n)*)", page)
+    assert entry, f"{name} is not in docs/reference.rst"
+    listed = re.search(r":members:(.*)", entry[3])
+    assert listed, f"{name} is there without its members"
+    names = listed[1].replace(" ", "").split(",")
+    assert names == [""] or member in names, f"{name}.{member} is not in docs/reference.rst"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_name_is_in_the_reference(name: str) -> None:
+    page = (ROOT / "docs" / "reference.rst").read_text()
+    assert re.search(rf"auto(class|exception|function):: {name.rpartition('.')[2]}\b", page)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_help_reads_well(name: str) -> None:
+    """Lines are no longer than a terminal of 120 columns; fields of docstrings begin their line."""
+    for line in pydoc.plain(pydoc.render_doc(PUBLIC[name])).splitlines():
+        assert not re.search(r"\S :(raises|param|return)\b", line.replace(" |  ", "")), line
+
+
+def test_help_of_channel() -> None:
+    text = pydoc.plain(pydoc.render_doc(zgreen.Channel))
+    for word in ("put(self, message", "get(self, block", "on_error", "last_endpoint", ":param send_maxsize:"):
+        assert word in text
