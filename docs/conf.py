@@ -77,7 +77,13 @@ def insert_results(_app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("% RESULTS\n", text)
 
 
+def escape_names(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """A parameter's name that ends with an underscore is no reference."""
+    lines[:] = [re.sub(r"^:param (\w+)_:", r":param \1\\_:", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this."""
+    app.connect("autodoc-process-docstring", escape_names)
     app.connect("missing-reference", public_name)
     app.connect("source-read", insert_results)
