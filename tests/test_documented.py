@@ -21,7 +21,8 @@ PUBLIC = {
 }
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
 
-# What the parts of zgreen call of each other; no underscore, because they are other modules. Not for users.
+# What the parts of zgreen call of each other; no underscore, because they are other modules. Not for users, and help()
+# says so.
 INTERNAL = {
     "zgreen.Channel": {"before_close", "at_end", "tap", "close_within", "begin_close", "push", "refused", "not_sent",
                        "ended", "pump_ended", "forked", "check_open"},
@@ -112,6 +113,13 @@ def test_help_reads_well(name: str) -> None:
     """Lines are no longer than a terminal of 120 columns; fields of docstrings begin their line."""
     for line in pydoc.plain(pydoc.render_doc(PUBLIC[name])).splitlines():
         assert not re.search(r"\S :(raises|param|return)\b", line.replace(" |  ", "")), line
+
+
+@pytest.mark.parametrize(("name", "member"), [(name, member) for name in INTERNAL for member in sorted(INTERNAL[name])])
+def test_what_is_internal_says_so(name: str, member: str) -> None:
+    value = vars(CLASSES[name]).get(member)
+    if value is not None:  # else it is no member of the class, and help() does not show it
+        assert text_of(value).startswith("Internal: ")
 
 
 def test_help_of_channel() -> None:

@@ -490,7 +490,7 @@ class Channel:
     # ------------------------------------------------------------------ for the pump and for register_socket
 
     def close_within(self, linger: float | None, limit: float) -> int:
-        """`close`, with no more linger than *limit* where *linger* leaves it to the socket."""
+        """Internal: `close`, with no more linger than *limit* where *linger* leaves it to the socket."""
         if self._error is not None:
             return self._unsent
         if self._link.here() and not self._link.may_wait():
@@ -502,7 +502,7 @@ class Channel:
             return self._unsent  # the pump has ended first, and reported
 
     def begin_close(self, linger: float | None, limit: float, blocking: bool = False) -> Call:
-        """Refuse puts, and have the owning thread do the rest; any thread. *blocking*: see `Call`."""
+        """Internal: refuse puts, and have the owning thread do the rest; any thread. *blocking*: see `Call`."""
         call = self._pump.new_call(blocking)
         if self.before_close and not self._link.alone():  # the queues that feed it are the hub's
             self._link.mailbox.send(partial(self._begin_close, call.reply, linger, limit))
@@ -519,7 +519,7 @@ class Channel:
         self._pump.send(reply, "close", self._pipe, linger, limit)
 
     def push(self, message: Any) -> None:
-        """Put *message*, whatever the limit of the send queue: for what was put elsewhere, before a close."""
+        """Internal: put *message*, whatever the limit of the send queue: for what was put elsewhere, before a close."""
         try:
             if not self._pipe.try_push(encode(message), None, -sys.maxsize):
                 raise self._put_error() or ClosedError(f"{self} is closed")
@@ -527,11 +527,11 @@ class Channel:
             self.not_sent(error, message)
 
     def refused(self, frames: Any, error: BaseException) -> None:
-        """libzmq refused a message for good; the hub."""
+        """Internal: libzmq refused a message for good; the hub."""
         self.not_sent(error, decode(frames))
 
     def not_sent(self, error: BaseException, message: Any) -> None:
-        """Report a message that will not be sent; the hub's thread."""
+        """Internal: report a message that will not be sent; the hub's thread."""
         if self._on_error is None:
             logger.warning("%s: a message was not sent: %s", self, error)
             return
@@ -543,7 +543,7 @@ class Channel:
             self._link.hub.handle_error(self._on_error, type(failure), failure, failure.__traceback__)
 
     def ended(self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None) -> None:
-        """The socket is closed; the hub. See `_api.Owner`."""
+        """Internal: the socket is closed; the hub. See `_api.Owner`."""
         if self._error is not None:
             return
         self._error = self._end_error(error)
@@ -562,11 +562,11 @@ class Channel:
         self._leave()
 
     def pump_ended(self) -> None:
-        """The owning thread will do nothing any more; the hub."""
+        """Internal: the owning thread will do nothing any more; the hub."""
         self.ended(self._pipe.withdraw(), 0, self._pump.error())
 
     def forked(self) -> None:
-        """This is the child of a fork; touch nothing but what is Python's."""
+        """Internal: this is the child of a fork; touch nothing but what is Python's."""
         self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one")
         (self._subscribers or self._pipe).forget()
         self._sends.line.forked()
@@ -648,7 +648,7 @@ class Channel:
             self.tap.forget(endpoint)
 
     def check_open(self) -> None:
-        """Raise what callers get if this has ended, or is being closed."""
+        """Internal: raise what callers get if this has ended, or is being closed."""
         ended = self._put_error()
         if ended is not None:
             raise ended

@@ -304,7 +304,7 @@ class Monitor:
         self.close()
 
     def take(self, event: MonitorEvent) -> None:
-        """For the tap."""
+        """Internal: an event, from the tap."""
         if len(self._events) >= self._maxsize:
             self._events.popleft()
             self.dropped += 1
@@ -312,7 +312,7 @@ class Monitor:
         self._changed.set()
 
     def wake(self) -> None:
-        """For the tap: have those who wait look."""
+        """Internal: have those who wait look."""
         self._changed.set()
 
     def _check_thread(self) -> None:

@@ -229,13 +229,15 @@ class Pump:
 
     @property
     def link(self) -> Link:
+        """Internal: how the hub and the owning thread reach each other."""
         return self._link
 
     def make_pipe(self, owner: Any, *plan: Any) -> Any:
+        """Internal: the engine's pipe of a channel."""
         return self._engine.make_pipe(owner, *plan)
 
     def error(self) -> BaseException | None:
-        """What a caller gets now, or None; any thread."""
+        """Internal: what a caller gets now, or None; any thread."""
         if self._error is not None:
             return self._error()
         if self._engine.ended:  # the hub does not know yet
@@ -243,7 +245,7 @@ class Pump:
         return None
 
     def check(self) -> None:
-        """Raise what keeps this pump from taking anything new."""
+        """Internal: raise what keeps this pump from taking anything new."""
         error = self.error()
         if error is not None:
             raise error
@@ -251,7 +253,7 @@ class Pump:
             raise ClosedError(f"{self} was shut down")
 
     def post(self, command: str, *args: Any) -> Call:
-        """Send a command to the owning thread; any thread."""
+        """Internal: send a command to the owning thread; any thread."""
         error = self.error()
         if error is not None:
             raise error
@@ -260,10 +262,11 @@ class Pump:
         return call
 
     def new_call(self, blocking: bool = False) -> Call:
+        """Internal: a reply, and the wait for it."""
         return Call(self._link, self.error, blocking)
 
     def send(self, reply: Reply, command: str, *args: Any) -> None:
-        """`post` for a reply that somebody has already; it gets the error, too."""
+        """Internal: `post` for a reply that somebody has already; it gets the error, too."""
         error = self.error()
         if error is not None:
             reply.complete(error=error)
@@ -271,10 +274,11 @@ class Pump:
             self._engine.post(reply, command, *args)
 
     def join(self, member: Member) -> None:
+        """Internal: a channel is open."""
         self._members[member] = None
 
     def leave(self, member: Member) -> None:
-        """A channel is closed; its counts stay."""
+        """Internal: a channel is closed; its counts stay."""
         if self._members.pop(member, member) is None:
             s = member.statistics()
             self._past = [a + b for a, b in zip(self._past, (s.sent, s.received, s.refused, s.dropped), strict=True)]
@@ -369,7 +373,7 @@ class Pump:
             pass  # it has ended meanwhile
 
     def begin_exit(self, deadline: float, park: bool) -> bool:
-        """The process ends: have all channels closed, but do not wait; False if nothing is to do. See `process`."""
+        """Internal: at process exit, have all channels closed; do not wait; False if nothing is to do. See `process`."""
         if self._pool is None or self._error is not None:
             return False
         self._closing = True
@@ -379,7 +383,7 @@ class Pump:
         return True
 
     def end_exit(self, deadline: float) -> None:
-        """Wait for what `begin_exit` began, without the hub."""
+        """Internal: wait for what `begin_exit` began, without the hub."""
         if self._link.alone():
             self._end_without_hub(self._exit_calls, deadline + _GRACE, self._stop_thread)
             self._link.take_mail()  # in place of the hub: this reports what was not sent
@@ -404,7 +408,7 @@ class Pump:
         _sleep(_SETTLE)
 
     def after_fork(self) -> None:
-        """In the child: nothing of it works here; touch no libzmq object."""
+        """Internal: in the child: nothing of it works here; touch no libzmq object."""
         self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one, or use get_pump()")
         self._started.set()
         self._ended.set()

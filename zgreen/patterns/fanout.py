@@ -171,20 +171,21 @@ class Fanout:
     # ------------------------------------------------------------------ for its subscriptions
 
     def check_thread(self) -> None:
+        """Internal: a RuntimeError on another thread than the hub's."""
         if _get_ident() != self._thread:
             raise RuntimeError(f"{self} works on the thread of its hub only")
 
     def may_wait(self) -> bool:
-        """Whether the caller may wait: not the hub itself (a callback of the loop)."""
+        """Internal: whether the caller may wait: not the hub itself (a callback of the loop)."""
         return gevent.getcurrent() is not self._hub
 
     def close_one(self, inbox: Inbox, error: MakeError) -> None:
-        """What the owner of a subscription wants."""
+        """Internal: what the owner of a subscription wants."""
         self.check_thread()
         self._tell_all(self._leave(inbox, error))
 
     def abandon(self, inbox: Inbox) -> None:
-        """Nobody has the subscription of *inbox* any more; any thread, in the middle of anything."""
+        """Internal: nobody has the subscription of *inbox* any more; any thread, in the middle of anything."""
         self._abandoned.append(inbox)
 
     # ------------------------------------------------------------------ delivery
