@@ -373,7 +373,7 @@ class Pump:
             pass  # it has ended meanwhile
 
     def begin_exit(self, deadline: float, park: bool) -> bool:
-        """Internal: at process exit, have all channels closed; do not wait; False if nothing is to do. See `process`."""
+        """Internal: at process exit, have all channels closed; do not wait; False if there is nothing to do."""
         if self._pool is None or self._error is not None:
             return False
         self._closing = True
