@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import http.client
+import importlib.util
 import os
 import re
 import shutil
@@ -71,6 +73,9 @@ OUTPUT = {
         "0 put and not sent, 100 in ZeroMQ, 100 received and not got",
         "0 put and not sent, 0 in ZeroMQ, 0 received and not got",
     ],
+    "request": ["reply to ping", "no reply in 0.1 s", "reply to next"],
+    "certificates": ["an order", "a note", "allowed: 2"],
+    "gevent_wait": ["the channel is ready: True", "hello", "the event is set: True"],
     "why_stuck": [
         "<zgreen.Channel PUSH inproc://lonely>: 2 put and not sent, 3 wait to put: no peer, or it does not read",
         "<zgreen.Channel PULL inproc://full>: 1 received, nobody gets them",
@@ -106,6 +111,18 @@ def test_every_example_is_shown() -> None:
     pages = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
     for path in HOWTO.glob("*.py"):
         assert f"examples/howto/{path.name}" in pages, path.name
+
+
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_code_within_pages(page: Path) -> None:
+    """Pages include their code from examples/. What little stands in one itself is Python, of names that there are."""
+    for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "zgreen":
+                assert hasattr(zgreen, node.attr) or importlib.util.find_spec(f"zgreen.{node.attr}"), node.attr
 
 
 REQUESTS = 20
