@@ -66,15 +66,22 @@ def public_name(app: Sphinx, env: Any, node: Any, contnode: nodes.Element) -> no
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", f"zgreen.{name}", node, contnode)
 
 
-def insert_results(_app: Sphinx, docname: str, source: list[str]) -> None:
+def insert_results(app: Sphinx, docname: str, source: list[str]) -> None:
     """The tables and charts of the benchmarks, if this tree has them."""
-    if docname != "benchmarks":
-        return
-    if (RESULTS / "README.md").is_file():
-        text = "```{include} ../benchmarks/results/README.md\n:heading-offset: 1\n:relative-images:\n```\n"
-    else:
-        text = "There are no results in this tree: run the benchmarks to make them.\n"
-    source[0] = source[0].replace("% RESULTS\n", text)
+    if docname == "benchmarks":
+        app.env.note_dependency(str(RESULTS / "README.md"))
+        source[0] = source[0].replace("% RESULTS\n", results())
+
+
+def results() -> str:
+    """benchmarks/results/README.md without its title, a level further down, its links from here; else the charts."""
+    page = RESULTS / "README.md"
+    if page.is_file():
+        text = re.sub(r"\A# .*\n", "", page.read_text(encoding="utf-8"))
+        text = re.sub(r"^##", "###", text, flags=re.MULTILINE)
+        return re.sub(r"\]\((?!\w+:|[#/])([^)]+)\)", r"](../benchmarks/results/\1)", text)
+    charts = [f"![{file.stem}](../benchmarks/results/{file.name})\n" for file in sorted(RESULTS.glob("*.svg"))]
+    return "\n".join(charts) or "There are no results in this tree: run the benchmarks to make them.\n"
 
 
 def escape_names(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
