@@ -1,5 +1,6 @@
 """Proxy: libzmq's own, in a thread of its own. Messages pass, wait, are counted; it ends in time, whatever happens."""
 
+import errno
 import logging
 import os
 import signal
@@ -406,7 +407,7 @@ def bind_errors(pump):
     taken = zgreen.Channel(zmq.PULL, bind=ANY, pump=pump).last_endpoint
     return {
         taken: {zmq.EADDRINUSE},
-        "tcp://192.0.2.1:5559": {zmq.ENODEV, zmq.EADDRNOTAVAIL},  # not of this machine
+        "tcp://192.0.2.1:5559": {errno.ENODEV, errno.EADDRNOTAVAIL},  # not of this machine
         "nonsense": {zmq.EINVAL},
         "nosuch://x": {zmq.EPROTONOSUPPORT},
     }
