@@ -331,6 +331,27 @@ def test_commands_that_a_slow_peer_kept_waiting_are_carried_out(pump):
     reader.join(LIMIT)
 
 
+def test_close_takes_no_longer_than_it_may(pump, caplog):
+    """What has passed and is not sent keeps the thread, not the caller; when a peer comes at last it gets it all."""
+    with zgreen.Channel(zmq.PULL, bind=ANY, pump=pump) as holder:
+        late = holder.last_endpoint  # free from here on, and nobody's
+    proxy = zgreen.Proxy(
+        ANY, None, "streamer", backend_connect=late, backend_options={zmq.LINGER: -1}, pump=pump
+    ).start()
+    push = channel(proxy, zmq.PUSH, "frontend")
+    for i in range(10):
+        push.put(f"{i}")
+    wait_for(lambda: proxy.statistics(LIMIT).backend_sent == 10, "all to have passed")
+    with caplog.at_level(logging.ERROR, "zgreen"):
+        proxy.close(0.1)
+    assert "did not end in time" in caplog.text
+    assert not proxy.join(0)
+    pull = zgreen.Channel(zmq.PULL, bind=late, pump=pump)
+    assert get_all(pull, 10) == [b"%d" % i for i in range(10)]
+    assert proxy.join(LIMIT)
+    assert proxy.statistics().backend_sent == 10
+
+
 def test_it_ends_with_its_pump():
     pump = zgreen.Pump("its own")
     proxy = zgreen.Proxy(ANY, ANY, "queue", pump=pump).start()
@@ -534,6 +555,23 @@ def test_a_process_exits_though_its_proxy_waits_for_a_slow_peer():
     """)
     status, out, _ = run(code)
     assert (status, out) == (0, "stuck\n")
+
+
+def test_exit_does_not_wait_for_ever_and_says_so():
+    code = program("""
+        nowhere = zgreen.Channel(zmq.PULL, bind=ANY)
+        nowhere.close()
+        proxy = zgreen.Proxy(
+            ANY, None, "streamer", backend_connect=nowhere.last_endpoint, backend_options={zmq.LINGER: -1}
+        ).start()
+        push = zgreen.Channel(zmq.PUSH, connect=proxy.frontend)
+        push.put("one")
+        while not proxy.statistics().backend_sent:
+            gevent.sleep(0.001)
+    """)
+    status, _, err = run(code)
+    assert status == 0
+    assert "not all that has passed was sent" in err
 
 
 def test_what_has_passed_is_sent_when_the_process_exits(pump):

@@ -81,7 +81,8 @@ class Proxy:
     another one gets a RuntimeError. In the child of a fork it raises :class:`ForkedError`.
 
     You will not get: messages saved for peers that are not there (beyond ZeroMQ's own queues); what waits in the
-    proxy's receiving queues when it ends; nor rest for the processor while messages wait and no peer takes them: where
+    proxy's receiving queues when it ends; a :class:`zgreen.auth.Authenticator` for its sockets (it is in the context of
+    its pump, and the proxy has its own); nor rest for the processor while messages wait and no peer takes them: where
     libzmq is built without its poller, as in pyzmq's wheels, its loop does not sleep then (:meth:`pause` stops that).
     """
 
@@ -249,8 +250,8 @@ class Proxy:
         if not self._closing:
             self._closing = True
             self._leave_loop(_proxy.END)
-        if gevent.getcurrent() is self._pump.link.hub:
-            return  # a callback of the loop must not wait
+        if not self._pump.link.may_wait():
+            return
         if not self._left.wait(min(_GRACE, max(0.0, deadline - time.monotonic()))) and self._end_now():
             logger.warning("%s did not hear that it is to end; it is made to, and may have lost a message", self)
         if not self._ended.wait(max(0.0, deadline - time.monotonic())):
@@ -427,15 +428,17 @@ class Proxy:
 
     def _read(self, control: Channel) -> None:
         """The reader: what the owning thread says, until its last word."""
+        left = False
         try:
             while (frames := control.get())[0] != _proxy.LEFT:
                 self._take(frames)
-        except (ClosedError, BrokenError):  # the pump has ended, or this is the child of a fork
-            if isinstance(self.error(), ForkedError):
-                return
+            left = True
+        except (ClosedError, BrokenError):
+            pass  # the pump has ended, or this is the child of a fork
         finally:
             if not isinstance(self.error(), ForkedError):
-                self._end_now()  # whatever ends this greenlet: nobody could steer the proxy any more
+                if not left:
+                    self._end_now()  # whatever ended this greenlet: nobody could steer the proxy any more
                 self._left.set()
 
     def _take(self, frames: list[bytes]) -> None:
