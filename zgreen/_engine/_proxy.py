@@ -130,8 +130,9 @@ class Proxying:
             found = [self._open(side, sockets) for side in self._sides]
             control.send_multipart([READY, pause, *("\n".join(places).encode() for places in found)], zmq.DONTWAIT)
             self._steer(control, *sockets)
-        except zmq.ContextTerminated:
-            pass  # end_now, or the end of the pump's context
+        except zmq.ZMQError as error:
+            if error.errno != zmq.ETERM:  # that is end_now, or the end of the pump's context
+                raise
         finally:
             for socket in sockets:
                 socket.close()  # with its own linger
