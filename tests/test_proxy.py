@@ -291,15 +291,17 @@ def test_a_paused_proxy_ends(proxy):
 
 def stuck(pump):
     """A streamer whose thread waits for a peer that takes no more: libzmq's loop does not look at commands then."""
-    proxy = zgreen.Proxy(ANY, ANY, "streamer", backend_options={zmq.SNDHWM: 1, zmq.LINGER: 0}, pump=pump).start()
+    options = {zmq.SNDHWM: 1, zmq.SNDBUF: 20_000, zmq.LINGER: 0}  # SNDBUF: the kernel's buffers are not to grow
+    proxy = zgreen.Proxy(ANY, ANY, "streamer", backend_options=options, pump=pump).start()
     push = channel(proxy, zmq.PUSH, "frontend")
-    pull = channel(proxy, zmq.PULL, "backend", recv_maxsize=1, options={zmq.RCVHWM: 1})
+    pull = channel(proxy, zmq.PULL, "backend", recv_maxsize=1, options={zmq.RCVHWM: 1, zmq.RCVBUF: 20_000})
     push.put("first")
     assert pull.get(timeout=LIMIT) == b"first"
     filler = gevent.spawn(lambda: [push.put(message) for message in text(2000, 50_000)])
+    silences = 0  # in a row: a slow machine may keep it silent for once
     with gevent.Timeout(LIMIT):
-        while not isinstance(outcome(proxy.statistics, 0.3), TimeoutError):
-            pass
+        while silences < 3:
+            silences = silences + 1 if isinstance(outcome(proxy.statistics, 0.2), TimeoutError) else 0
     return proxy, filler
 
 
@@ -364,14 +366,17 @@ def test_it_ends_with_its_pump():
     proxy.close()
 
 
-def test_a_context_that_outlives_the_pump_does_not_keep_it(caplog):
-    context = zmq.Context()
-    pump = zgreen.Pump("guest", context=context)
-    proxy = zgreen.Proxy(ANY, ANY, "queue", pump=pump).start()
-    proxy.pause(LIMIT)
-    pump.shutdown(timeout=LIMIT)
-    assert proxy.join(LIMIT)
-    context.term()
+def test_a_context_that_outlives_the_pump_does_not_keep_it():
+    """Many times: libzmq may be in the middle of an answer to a command, and would wait for who is to get it."""
+    for _ in range(30):
+        context = zmq.Context()
+        pump = zgreen.Pump("guest", context=context)
+        proxy = zgreen.Proxy(ANY, ANY, "queue", pump=pump).start()
+        proxy.pause(LIMIT)
+        pump.shutdown(timeout=LIMIT)
+        assert proxy.join(LIMIT)
+        assert isinstance(proxy.error(), zgreen.ClosedError)
+        context.term()
 
 
 def test_a_proxy_that_ends_by_an_error_says_so(monkeypatch, pump, caplog):

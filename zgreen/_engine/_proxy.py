@@ -116,6 +116,10 @@ class Proxying:
         control = context.socket(zmq.PAIR, socket_class=zmq.Socket)
         try:
             control.linger = 0
+            # libzmq answers commands by a send that waits. When the hub's end is gone that would be for ever, and
+            # end_now does not reach it, as this socket is of another context. So a send does not wait, nor lack room.
+            control.sndtimeo = 0
+            control.sndhwm = 0
             control.connect(endpoint)
             self._serve(control)
         finally:
@@ -131,7 +135,8 @@ class Proxying:
             control.send_multipart([READY, pause, *("\n".join(places).encode() for places in found)], zmq.DONTWAIT)
             self._steer(control, *sockets)
         except zmq.ZMQError as error:
-            if error.errno != zmq.ETERM:  # that is end_now, or the end of the pump's context
+            # ETERM is end_now, or the end of the pump's context; EAGAIN, with nobody to send to, that of the channel
+            if error.errno != zmq.ETERM and not (error.errno == zmq.EAGAIN and not control.poll(0, zmq.POLLOUT)):
                 raise
         finally:
             for socket in sockets:
