@@ -1,4 +1,4 @@
-"""The command line: ``python -m zgreen demo`` and ``keygen``. Built on the public face alone."""
+"""The command line: ``python -m zgreen demo``, ``keygen`` and ``proxy``. Built on the public face alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from zgreen import keygen
+from zgreen import _proxy_command, keygen
 from zgreen.demo import supervisor
 
 
@@ -26,6 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     keygen.add_arguments(keys)
     keys.set_defaults(run=keygen.run)
+    proxy = commands.add_parser(
+        "proxy", help="pass messages between a frontend and a backend", description=_proxy_command.DESCRIPTION
+    )
+    _proxy_command.add_arguments(proxy)
+    proxy.set_defaults(run=_proxy_command.run)
     arguments = parser.parse_args(argv)
     return int(arguments.run(arguments))
 
