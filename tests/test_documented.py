@@ -92,7 +92,9 @@ def test_every_member_is_in_the_reference(name: str, member: str) -> None:
     listed = re.search(r":members:(.*)", entry[3])
     assert listed, f"{name} is there without its members"
     names = listed[1].replace(" ", "").split(",")
+    left_out = re.search(r":exclude-members:(.*)", entry[3])
     assert names == [""] or member in names, f"{name}.{member} is not in docs/reference.rst"
+    assert not left_out or member not in left_out[1].replace(" ", "").split(",")
 
 
 @pytest.mark.parametrize("name", PUBLIC)

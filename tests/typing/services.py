@@ -59,6 +59,16 @@ def any_of(channel: zgreen.Channel, subscription: zgreen.Subscription, queue: Qu
             print(source, message)
 
 
+def broker(pump: zgreen.Pump) -> int:
+    with zgreen.Proxy("tcp://127.0.0.1:*", ["tcp://127.0.0.1:*"], type="queue", pump=pump) as proxy:
+        proxy.pause(timeout=1.0)
+        proxy.resume()
+        statistics: zgreen.ProxyStatistics = proxy.statistics()
+        ends: tuple[str, ...] = proxy.frontend + proxy.backend
+        print(ends, proxy.paused, proxy.join(timeout=0))
+    return statistics.frontend_received
+
+
 def is_known(domain: str, key: bytes) -> bool:
     return domain == "orders" and len(key) == 40
 
