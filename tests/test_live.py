@@ -21,8 +21,9 @@ from test_live_server import CONTROL, publisher, subscriptions
 
 selenium = pytest.importorskip("selenium.webdriver")
 
-from selenium.webdriver.common.by import By  # noqa: E402 (behind the line that skips without it)
+from selenium.webdriver.common.by import By  # noqa: E402 (all behind the line that skips without it)
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.expected_conditions import alert_is_present  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 # starting a browser takes seconds on a busy machine
@@ -220,7 +221,7 @@ def test_a_tab_that_is_paused_loses_by_its_policy_and_the_others_do_not(browser)
         slow = paused.number()
         subscriptions(xpub, 2)
         paused.js("setTimeout(() => alert('paused'))")
-        paused.wait(lambda: selenium.support.expected_conditions.alert_is_present()(paused.driver), "the dialog")
+        paused.wait(lambda: alert_is_present()(paused.driver), "the dialog")
 
         for sent in range(200):  # at most; 100 messages of 2 kB each time
             for number in range(100):
@@ -248,8 +249,8 @@ def test_a_publisher_that_was_killed_is_picked_up_again(browser):
         browser.open(live)
         browser.send("t", "before")
         browser.wait_message("t", "before")
-        pid = browser.js("return [...document.querySelectorAll('#pump dd')].at(-2).textContent").removeprefix("process ")
-        os.kill(int(pid), signal.SIGKILL)
+        shown = browser.js("return [...document.querySelectorAll('#pump dd')].at(-2).textContent")
+        os.kill(int(shown.removeprefix("process ")), signal.SIGKILL)
         browser.wait(lambda: "publisher restarts\n1" in browser.get("pump").text, "the restart")
         browser.send("t", "after")
         browser.wait_message("t", "after")
@@ -316,8 +317,7 @@ def test_keyboard_alone(browser):
         press(browser, "met", Keys.TAB, Keys.SPACE)  # the button
         browser.wait(lambda: browser.get("subscribed").text == "subscribed to met", "the subscription")
         tab_to(browser, "topic")
-        press(browser, Keys.CONTROL, "a")
-        press(browser, "metal.lead")
+        press(browser, "metal.lead")  # in place of what is there: who comes by the keyboard has all of it selected
         tab_to(browser, "text")
         press(browser, "by hand", Keys.ENTER)
         browser.wait_message("metal.lead", "by hand")
@@ -327,8 +327,9 @@ def test_keyboard_alone(browser):
 def test_every_field_has_a_name(browser):
     with browser.serving(*QUIET) as live:
         browser.open(live)
-        assert browser.js("return [...document.querySelectorAll('input, button')].filter("
-                          "(it) => !(it.labels.length ? it.labels[0] : it).textContent.trim()).length") == 0  # fmt: skip
+        names = browser.js("return [...document.querySelectorAll('input, button')].map("
+                           "(it) => (it.labels[0] || it).textContent.trim())")  # fmt: skip
+        assert names == ["Pause", "Topics that begin with", "Subscribe", "Topic", "Text", "Send"]
         assert browser.js("return document.documentElement.lang") == "en"
 
 
@@ -342,7 +343,8 @@ CONTRAST = """
       const colour = getComputedStyle(it).backgroundColor;
       return colour === "rgba(0, 0, 0, 0)" ? behind(it.parentElement) : colour;
     };
-    return [...document.querySelectorAll("h1, h2, h3, p, label, th, td, dt, dd, button, input, #log li *")].map((it) => {
+    const texts = "h1, h2, h3, p, label, th, td, dt, dd, button, input, #log li *";
+    return [...document.querySelectorAll(texts)].map((it) => {
       const [a, b] = [light(getComputedStyle(it).color), light(behind(it))].sort((a, b) => b - a);
       return [(a + 0.05) / (b + 0.05), it.outerHTML];
     });

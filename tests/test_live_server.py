@@ -86,47 +86,54 @@ def test_a_filter_is_told_to_the_publisher():
 
 
 def test_what_both_filters_want_comes_once_and_all_of_it():
-    with publisher() as (xpub, endpoint), Live("--connect", endpoint, "--queue", "100000") as live:
-        with Events(live.port) as events:
-            subscriptions(xpub, 2)
-            numbers = itertools.count()
-            for wanted in [["a"], [""], ["a."], ["a", "x"], [""]] * 10:
-                for _ in range(50):
-                    xpub.send_multipart([b"a.b", b"%d" % next(numbers)])
-                assert live.post("/subscriptions", {"token": events.hello["token"], "prefixes": wanted}) == 202
-            total = next(numbers)
-            got = [int(text) for _, text in itertools.islice(events.messages(), total)]
-            assert got == list(range(total))
+    with (
+        publisher() as (xpub, endpoint),
+        Live("--connect", endpoint, "--queue", "100000") as live,
+        Events(live.port) as events,
+    ):
+        subscriptions(xpub, 2)
+        numbers = itertools.count()
+        for wanted in [["a"], [""], ["a."], ["a", "x"], [""]] * 10:
+            for _ in range(50):
+                xpub.send_multipart([b"a.b", b"%d" % next(numbers)])
+            assert live.post("/subscriptions", {"token": events.hello["token"], "prefixes": wanted}) == 202
+        total = next(numbers)
+        got = [int(text) for _, text in itertools.islice(events.messages(), total)]
+        assert got == list(range(total))
 
 
 @pytest.mark.parametrize("policy", ["drop_oldest", "drop_newest", "disconnect"])
 def test_a_client_that_does_not_read_loses_by_its_policy_and_no_other_does(policy):
     """It is slow in truth: nobody reads its socket, so the system's buffers fill, and then its queue."""
-    with publisher() as (xpub, endpoint), Live("--connect", endpoint, "--queue", "300", "--overflow", policy) as live:
-        with Events(live.port) as fast, Events(live.port, receive_buffer=4096) as slow:
-            subscriptions(xpub, 2)
-            texts, sent = fast.messages(), 0
-            for _ in range(20):  # 100 messages of 2 kB at a time: the fast one has them before the next ones come
-                for _ in range(100):
-                    xpub.send_multipart([b"t", b"%d " % sent + bytes(1990)])
-                    sent += 1
-                for number in range(sent - 100, sent):
-                    assert int(next(texts)[1].split()[0]) == number
-            found = fast.next("statistics")
-            rows = {row["number"]: row for row in found["connections"]}
-            assert rows[fast.hello["number"]]["lost"] == 0
-            row = rows[slow.hello["number"]]
-            assert row["queue"] <= 300
-            if policy == "disconnect":
-                assert found["fanout"]["disconnected"] == 1
-                got = [int(text.split()[0]) for name, batch in slow if name == "messages" for _, text in batch]
-                assert got == list(range(len(got)))  # nothing is missing up to its end
-                assert 300 < len(got) < sent
-                return
-            assert row["lost"] > 0
-            got = [int(text.split()[0]) for _, text in itertools.islice(slow.messages(), sent - row["lost"])]
-            assert got == sorted(set(got))
-            assert (got[-1] == sent - 1) == (policy == "drop_oldest")
+    with (
+        publisher() as (xpub, endpoint),
+        Live("--connect", endpoint, "--queue", "300", "--overflow", policy) as live,
+        Events(live.port) as fast,
+        Events(live.port, receive_buffer=4096) as slow,
+    ):
+        subscriptions(xpub, 2)
+        texts, sent = fast.messages(), 0
+        for _ in range(20):  # 100 messages of 2 kB at a time: the fast one has them before the next ones come
+            for _ in range(100):
+                xpub.send_multipart([b"t", b"%d " % sent + bytes(1990)])
+                sent += 1
+            for number in range(sent - 100, sent):
+                assert int(next(texts)[1].split()[0]) == number
+        found = fast.next("statistics")
+        rows = {row["number"]: row for row in found["connections"]}
+        assert rows[fast.hello["number"]]["lost"] == 0
+        row = rows[slow.hello["number"]]
+        assert row["queue"] <= 300
+        if policy == "disconnect":
+            assert found["fanout"]["disconnected"] == 1
+            got = [int(text.split()[0]) for name, batch in slow if name == "messages" for _, text in batch]
+            assert got == list(range(len(got)))  # nothing is missing up to its end
+            assert 300 < len(got) < sent
+            return
+        assert row["lost"] > 0
+        got = [int(text.split()[0]) for _, text in itertools.islice(slow.messages(), sent - row["lost"])]
+        assert got == sorted(set(got))
+        assert (got[-1] == sent - 1) == (policy == "drop_oldest")
 
 
 def test_streams_that_are_closed_are_forgotten():
@@ -299,19 +306,23 @@ def test_without_anybody_to_push_to_a_post_is_refused():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_at_once_with_open_streams(number):
     """One that reads, one that does not (its server side waits in a write), and the publisher process ends too."""
-    with publisher() as (xpub, endpoint), Live("--connect", endpoint) as live:
-        with Events(live.port) as reads, Events(live.port, receive_buffer=4096) as slow:
-            subscriptions(xpub, 2)
-            for _ in range(500):
-                xpub.send_multipart([b"t", bytes(2000)])
-            reads.statistics_when(
-                lambda value: any(c["queue"] > 0 for c in value["connections"] if c["number"] == slow.hello["number"])
-            )
-            began = time.monotonic()
-            live.signal(number)
-            assert live.end() == 0, live.output
-            assert time.monotonic() - began < LIMIT / 6
-            assert "Traceback" not in live.output
+    with (
+        publisher() as (xpub, endpoint),
+        Live("--connect", endpoint) as live,
+        Events(live.port) as reads,
+        Events(live.port, receive_buffer=4096) as slow,
+    ):
+        subscriptions(xpub, 2)
+        for _ in range(500):
+            xpub.send_multipart([b"t", bytes(2000)])
+        reads.statistics_when(
+            lambda value: any(c["queue"] > 0 for c in value["connections"] if c["number"] == slow.hello["number"])
+        )
+        began = time.monotonic()
+        live.signal(number)
+        assert live.end() == 0, live.output
+        assert time.monotonic() - began < LIMIT / 6
+        assert "Traceback" not in live.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
