@@ -106,8 +106,7 @@ def _live(port: int, queue: int, as_json: bool, **values: Any) -> int:
 
     Without --connect and --bind a publisher process of its own is started.
     """
-    from zgreen.live.command import serve
-    from zgreen.live.service import Service
+    from zgreen.live import command
 
     def announce(url: str) -> None:
         if as_json:
@@ -117,7 +116,8 @@ def _live(port: int, queue: int, as_json: bool, **values: Any) -> int:
         sys.stdout.flush()
 
     try:
-        serve(Service(maxsize=queue, **values), port, announce)
-    except (OSError, zmq.ZMQError, ValueError) as error:
+        service, web = command.start(port, maxsize=queue, **values)
+    except (OSError, zmq.ZMQError) as error:
         raise click.ClickException(str(error)) from error
+    command.serve(service, web, announce)
     return 0

@@ -35,7 +35,8 @@ def run(arguments: Sequence[str], *, as_json: bool) -> int:
         with Bar(total) as bar:
             results = [session.measure(scenario, bar) for scenario in options.chosen]
     for result in results if options.output else ():
-        program.write(result, options.output)
+        no_chart = program.write(result, options.output)
+        sys.stderr.write(f"{no_chart}\n" if no_chart else "")
     if as_json:
         output.as_json(results)
     else:

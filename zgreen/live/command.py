@@ -1,9 +1,10 @@
-"""What ``zgreen live`` does: serve until a signal comes."""
+"""What ``zgreen live`` does: start, and serve until a signal comes."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -12,22 +13,29 @@ from zgreen.live.service import Service
 from zgreen.live.web import Web
 
 
-def serve(service: Service, port: int, announce: Callable[[str], object]) -> None:
-    """Serve *service* at *port* until SIGINT or SIGTERM, call *announce* with the page's URL; close the service.
+def start(port: int, **options: Any) -> tuple[Service, Web]:
+    """A running service and its page at *port*; *options* are those of Service.
 
-    :raises OSError: the port is taken.
+    :raises OSError: the port is taken. :raises zmq.ZMQError: an endpoint is wrong.
     """
+    service = Service(**options)
+    try:
+        return service, Web(service, port)
+    except BaseException:
+        service.close()
+        raise
+
+
+def serve(service: Service, web: Web, announce: Callable[[str], object]) -> None:
+    """Call *announce* with the page's URL, wait for SIGINT or SIGTERM, close both."""
     stop = Event()
     # Watchers of the loop: as an exception, Ctrl-C would surface in any greenlet, a request's for example.
     watchers = [gevent.signal_handler(number, stop.set) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
-        web = Web(service, port)
-        try:
-            announce(web.url)
-            stop.wait()
-        finally:
-            web.close()
+        announce(web.url)
+        stop.wait()
     finally:
+        web.close()
         service.close()
         for watcher in watchers:
             watcher.cancel()
