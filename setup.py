@@ -1,25 +1,33 @@
 """What setup.cfg cannot say: whether to build the native engine.
 
-ZGREEN_BUILD_NATIVE=yes builds it, and a failed build is fatal. Else it is not built, for now: it is not finished.
+ZGREEN_BUILD_NATIVE=yes: a failed build is fatal. no: never. Unset: it is built if it can be, and zgreen installs
+without it otherwise, with the Python engine.
 """
 
 import os
+import sys
 
 from setuptools import Extension, setup
 
-choice = os.environ.get("ZGREEN_BUILD_NATIVE") or "no"
-if choice not in ("yes", "no"):
+choice = os.environ.get("ZGREEN_BUILD_NATIVE") or "unset"
+if choice not in ("yes", "no", "unset"):
     raise SystemExit(f"ZGREEN_BUILD_NATIVE must be yes, no or unset, not {choice!r}")
 
-extensions = [
-    Extension(
-        "zgreen._engine._native",
-        ["zgreen/_engine/_native.pyx"],
-        depends=["zgreen/_engine/core.hpp", "zgreen/_engine/_core.pxd"],
-        include_dirs=["zgreen/_engine"],
-        language="c++",
-        extra_compile_args=["-std=c++17", "-O2"],
-    )
-]
+# It needs epoll or poll, and CPython's own objects.
+possible = os.name == "posix" and sys.implementation.name == "cpython"
 
-setup(ext_modules=extensions if choice == "yes" else [])
+FOLDER = "zgreen/_engine"
+native = Extension(
+    "zgreen._engine._native",
+    [f"{FOLDER}/_native.pyx"],
+    depends=[
+        f"{FOLDER}/{name}"
+        for name in ("_core.pxd", "core.hpp", "core_message.hpp", "core_pipe.hpp", "core_poller.hpp", "core_wakeup.hpp")
+    ],
+    include_dirs=[FOLDER],
+    language="c++",
+    extra_compile_args=["-std=c++17", "-O2"],
+    optional=choice == "unset",
+)
+
+setup(ext_modules=[native] if choice == "yes" or (choice == "unset" and possible) else [])

@@ -56,7 +56,7 @@ def nothing_kept(monkeypatch):
     watch = process.watch
 
     def watch_and_note(pump):
-        core = getattr(pump._engine, "_core", None)
+        core = getattr(getattr(pump, "_engine", None), "_core", None)  # a proxy is watched, too
         if core is not None:
             cores.append(weakref.ref(core))
         watch(pump)
@@ -73,7 +73,11 @@ def nothing_kept(monkeypatch):
 def nothing_left(hub_errors, nothing_kept):
     """After the test: end what it left open, and see that the threads, the contexts and the replies are gone."""
     yield
-    for pump in tuple(process._pumps):
+    for proxy in [one for one in tuple(process._pumps) if isinstance(one, zgreen.Proxy)]:
+        proxy.close(timeout=LIMIT)
+        assert proxy._pool.size == 0, f"{proxy}: its thread lives"
+        assert proxy._proxying._context.closed, f"{proxy}: its context is open"
+    for pump in [one for one in tuple(process._pumps) if isinstance(one, zgreen.Pump)]:
         pump.shutdown(linger=0, timeout=LIMIT)
         pool = pump._pool
         assert pool is None or pool.size == 0, f"{pump}: its thread lives"

@@ -20,7 +20,7 @@ from support import LIMIT, ROOT
 
 import zgreen
 
-ALWAYS = {"demo", "keygen"}
+ALWAYS = {"demo", "keygen", "proxy"}
 ALL = {*ALWAYS, "live", "bench", "info"}
 SMALL_DEMO = ("demo", "--seconds", "1", "--streams", "3", "--posters", "2")
 SMALL_BENCH = ("bench", "--quick", "--candidate", "zmq.green", "--candidate", "blocking pyzmq", "pull/1-greenlet")
@@ -223,6 +223,18 @@ def test_keygen_as_json(tmp_path):
     found = parsed("keygen", "--directory", str(tmp_path), "k")
     assert found == {"public": str(tmp_path / "k.key"), "secret": str(tmp_path / "k.key_secret")}
     assert sorted(os.listdir(tmp_path)) == ["k.key", "k.key_secret"]
+
+
+@pytest.mark.parametrize("without", [(), ("-c", WITHOUT, "click")])
+def test_proxy_as_json(without):
+    ends = ("--frontend", "tcp://127.0.0.1:*", "--backend", "tcp://127.0.0.1:*")
+    with Program(*(without or ("-m", "zgreen")), "proxy", *ends, "--json") as program:
+        found = json.loads(program.line_with("frontend"))
+        assert found["type"] == "forwarder"
+        assert [place.startswith("tcp://127.0.0.1:") for place in found["frontend"] + found["backend"]] == [True, True]
+        program.signal(signal.SIGTERM)
+        assert program.end() == 0
+        assert "statistics" in json.loads(program.lines[-1])
 
 
 def test_live_says_where_it_is_and_ends_with_ctrl_c():

@@ -28,7 +28,7 @@ def test_every_example_is_tested() -> None:
     """Whoever adds an example adds a test here."""
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
     assert names == {
-        "curve.py", "fan_in.py", "fan_out.py", "logging_pub.py", "monitor.py", "ping_pong.py", "pub_sub.py",
+        "curve.py", "fan_in.py", "fan_out.py", "logging_pub.py", "monitor.py", "ping_pong.py", "proxy.py", "pub_sub.py",
         "requester.py", "select_any.py", "serve.py", "wsgi_push.py",
     }  # fmt: skip
 
@@ -152,6 +152,20 @@ def test_monitor() -> None:
 
 def test_logging_pub() -> None:
     assert run(example("logging_pub.py")) == ["shop.ERROR orders: order 5 is lost", "sent 2, dropped 0"]
+
+
+def test_proxy() -> None:
+    lines = run(example("proxy.py"))
+    for server in "123":
+        for topic in ("gold", "tin"):
+            got = [line.split(": ")[1] for line in lines if line.startswith(f"server {server}, browser of {topic}: ")]
+            assert {line.split()[0] for line in got} == {topic}
+            for publisher in ("alice", "bob"):
+                prices = [int(line.split()[1]) for line in got if line.endswith(f"from {publisher}")]
+                assert len(prices) >= 3
+                assert prices == list(range(prices[0], prices[0] + len(prices))), "in order, and none is missing"
+    assert "servers ended with [0, 0, 0]" in lines
+    assert lines[-1].startswith("proxy: statistics: frontend_received=")
 
 
 def post(port: int, path: str, body: str) -> int:

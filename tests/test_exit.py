@@ -19,8 +19,7 @@ ENDINGS = {
     "sys_exit_in_a_greenlet": ("import sys, gevent; gevent.spawn(sys.exit, 3).join()", 3, ""),
 }
 
-# An endpoint, messages, and a real thread, patched or not, which ends before the process does: while a thread runs a
-# hub, CPython's last phase of an exit may crash in greenlet.
+# An endpoint, messages, and a real thread, patched or not; `forever()` lets its hub run.
 PREAMBLE = """
     import os, sys, time
     import gevent, gevent.queue, zmq
@@ -36,6 +35,9 @@ PREAMBLE = """
         lock.acquire()
         start(lambda: function(lock.release), ())
         lock.acquire()
+
+    def forever():
+        gevent.get_hub().join()
 """
 
 # What puts *number* messages right before the program ends.
@@ -69,12 +71,31 @@ SENDERS = {
         for message in messages:
             in_.put(message)
     """,
+    "thread_that_runs": """
+        def work(done):
+            channel = zgreen.Channel(zmq.PUSH, connect=endpoint)
+            for message in messages:
+                channel.put(message)
+            done()
+            forever()
+        real_thread(work)
+    """,
     "thread_that_has_ended": """
         def work(done):
             channel = zgreen.Channel(zmq.PUSH, connect=endpoint)
             for message in messages:
                 channel.put(message)
             done()
+        real_thread(work)
+    """,
+    "thread_with_queue": """
+        def work(done):
+            in_ = gevent.queue.Queue()
+            zgreen.register_socket(in_, socket_type="push", configurator=lambda socket: socket.connect(endpoint))
+            for message in messages:
+                in_.put(message)
+            done()
+            forever()
         real_thread(work)
     """,
     "from_another_thread": """
@@ -273,7 +294,9 @@ def test_the_linger_at_exit_is_5_seconds_in_total():
                 for message in messages:
                     channel.put(message)
             done()
-        for _ in range(2):
+            if ends == "runs":
+                forever()
+        for ends in ("runs", "ends"):
             real_thread(work)
         in_ = gevent.queue.Queue()
         zgreen.register_socket(in_, socket_type="push", configurator=lambda socket: socket.bind("tcp://127.0.0.1:*"))

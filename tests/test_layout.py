@@ -245,8 +245,9 @@ def test_public_names():
     submodules = {"auth", "cli", "demo", "keygen", "live", "patterns"}
     assert {name for name in vars(zgreen) if not name.startswith("_")} - submodules == {
         "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Fanout", "FanoutStatistics", "ForkedError",
-        "Monitor", "MonitorEvent", "PubHandler", "Pump", "PumpStatistics", "Requester", "RequesterStatistics", "Server",
-        "ServerStatistics", "Subscription", "ZgreenError", "get_pump", "register_socket", "select", "serve",
+        "Monitor", "MonitorEvent", "Proxy", "ProxyStatistics", "PubHandler", "Pump", "PumpStatistics", "Requester",
+        "RequesterStatistics", "Server", "ServerStatistics", "Subscription", "ZgreenError", "get_pump",
+        "register_socket", "select", "serve",
     }  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from ._hub.register import register_socket as register_socket
 from ._version import __version__ as __version__
 from .patterns.fanout import Fanout as Fanout
 from .patterns.fanout import FanoutStatistics as FanoutStatistics
+from .patterns.proxy import Proxy as Proxy
+from .patterns.proxy import ProxyStatistics as ProxyStatistics
 from .patterns.pub_handler import PubHandler as PubHandler
 from .patterns.requester import Requester as Requester
 from .patterns.requester import RequesterStatistics as RequesterStatistics

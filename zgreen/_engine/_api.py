@@ -34,10 +34,6 @@ class Pipe(Protocol):
     """
 
     open: bool
-    room_bell: Bell | None
-    message_bell: Bell | None
-    putters: int  # to so many that wait `offer` leaves room
-    getters: int  # likewise for a message
     finished: bool
     sent: int
     received: int
@@ -55,6 +51,12 @@ class Pipe(Protocol):
 
     def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool: ...
     def try_pop(self, reserved: int) -> Any: ...
+    def listen_for_room(self, bell: Bell | None, putters: int) -> None:
+        """Have *bell* rung when there is room; so many wait for it, to whom `offer` leaves what they need."""
+
+    def listen_for_message(self, bell: Bell | None, getters: int) -> None:
+        """Have *bell* rung when there is a message; so many wait for it, to whom `take` leaves what they need."""
+
     def has_room(self) -> bool: ...
     def pending(self) -> int: ...
     def waiting(self) -> int: ...

@@ -179,7 +179,7 @@ cdef class NativePipe:
     cdef bint multipart, forgotten
     cdef object hub  # the hub's mailbox
     cdef object room, message  # bells
-    cdef public size_t putters, getters  # so many wait
+    cdef size_t putters, getters  # so many wait
     cdef readonly object owner
     cdef public object socket  # the owning thread
     cdef public int fd  # likewise
@@ -346,19 +346,21 @@ cdef class NativePipe:
     def room_bell(self):
         return self.room
 
-    @room_bell.setter
-    def room_bell(self, bell):
-        self.room = bell
-        self.set_bell(self.p.room, bell)
-
     @property
     def message_bell(self):
         return self.message
 
-    @message_bell.setter
-    def message_bell(self, bell):
-        self.message = bell
-        self.set_bell(self.p.message, bell)
+    def listen_for_room(self, bell, size_t putters):
+        self.putters = putters
+        if bell is not self.room:
+            self.room = bell
+            self.set_bell(self.p.room, bell)
+
+    def listen_for_message(self, bell, size_t getters):
+        self.getters = getters
+        if bell is not self.message:
+            self.message = bell
+            self.set_bell(self.p.message, bell)
 
     cdef int set_bell(self, _core.Bell &bell, asked) except -1:
         if self.forgotten:

@@ -151,6 +151,14 @@ class Pipe:
             self._mailbox.send(self)
         return message
 
+    def listen_for_room(self, bell: Bell | None, putters: int) -> None:
+        self.room_bell = bell
+        self.putters = putters
+
+    def listen_for_message(self, bell: Bell | None, getters: int) -> None:
+        self.message_bell = bell
+        self.getters = getters
+
     def has_room(self) -> bool:
         return len(self.outgoing) < self.out_maxsize
 

@@ -27,22 +27,6 @@ from .link import Link, TimedOut, wait_for_mail, wait_within
 _RLock = monkey.get_original("_thread", "RLock")
 
 
-class _GreenletWaiter:
-    """A greenlet of the hub."""
-
-    def __init__(self, bell: Bell) -> None:
-        self.bell = bell
-        self._waiter: Waiter[None] = Waiter()
-
-    def wake(self) -> None:
-        """Run the greenlet, now; the hub only."""
-        self._waiter.switch(None)
-
-    def wait(self, deadline: float) -> None:
-        wait_within(None if deadline == math.inf else max(0.0, deadline - time.monotonic()), self._waiter.get)
-        self._waiter.clear()
-
-
 class _ThreadWaiter:
     """A foreign thread: it blocks, all of it, on a mailbox of its own."""
 
@@ -50,10 +34,18 @@ class _ThreadWaiter:
         self._mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.bell = Bell(self._mailbox, lambda: None)
 
-    def wake(self) -> None:
+    def switch(self, _value: None) -> None:
+        """Wake it."""
         self.bell.ring()
 
-    def wait(self, deadline: float) -> None:
+    def get(self) -> None:
+        """Wait to be woken."""
+        wait_for_mail(self._mailbox, math.inf)
+
+    def clear(self) -> None:
+        """Be ready to wait again."""
+
+    def wait_until(self, deadline: float) -> None:
         if not wait_for_mail(self._mailbox, deadline):
             raise TimedOut
 
@@ -61,13 +53,12 @@ class _ThreadWaiter:
 class _LinkWaiter:
     """A callback; the hub's thread alone puts it in line and takes it out."""
 
-    def __init__(self, line: Line, bell: Bell, callback: Callable[[Any], Any], subject: Any) -> None:
+    def __init__(self, line: Line, callback: Callable[[Any], Any], subject: Any) -> None:
         self._line = line
-        self.bell = bell
         self.callback = callback
         self.subject = subject
 
-    def wake(self) -> None:
+    def switch(self, _value: None) -> None:
         """Leave the line and call, now; the hub only."""
         self._line.tell(self)
 
@@ -82,7 +73,7 @@ class Line:
         self._listen = listen
         self._bell = Bell(link.mailbox, self.dispatch)  # every greenlet's
         self._lock = _RLock()  # over _waiters and _listen together, so that the bell is the head's
-        self._waiters: deque[_GreenletWaiter | _ThreadWaiter | _LinkWaiter] = deque()
+        self._waiters: deque[Waiter[None] | _ThreadWaiter | _LinkWaiter] = deque()  # a Waiter is a greenlet of the hub
         self._dispatching = False  # the hub's thread alone
         self._turn = False  # a callback is being told, and nobody has taken its turn; the hub's thread alone writes
 
@@ -91,36 +82,51 @@ class Line:
 
     def wait_turn(self, attempt: Callable[[], bool], timeout: float | None) -> None:
         """Wait until *attempt*, made at the head of the line, succeeds; TimedOut after *timeout* seconds."""
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        waiter = _GreenletWaiter(self._bell) if self._link.here() else _ThreadWaiter()
+        here = self._link.here()
+        waiter: Waiter[None] | _ThreadWaiter = Waiter(self._link.hub) if here else _ThreadWaiter()
+        deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             self._waiters.append(waiter)
             self._tell_pipe()
         try:
             # The attempt comes after the bell is set: what happens in between rings.
             while not (self._waiters[0] is waiter and attempt()):
-                waiter.wait(deadline)
+                if deadline is None:
+                    waiter.get()
+                elif isinstance(waiter, _ThreadWaiter):
+                    waiter.wait_until(deadline)
+                else:
+                    wait_within(max(0.0, deadline - time.monotonic()), waiter.get)
+                waiter.clear()
         finally:
             self._leave(waiter)
-            if not self._dispatching or not self._link.here():
+            if not here or not self._dispatching:
                 self.nudge()
 
-    def _leave(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
+    def _leave(self, waiter: Waiter[None] | _ThreadWaiter | _LinkWaiter) -> None:
         with self._lock:
-            self._waiters.remove(waiter)
+            if self._waiters[0] is waiter:
+                self._waiters.popleft()
+            else:
+                self._waiters.remove(waiter)
             self._tell_pipe()
 
     def _tell_pipe(self) -> None:
         """Whom to ring, and how much a newcomer must leave; all, while a turn is given: it must come here, to claim
         it. Under the lock."""
-        waiting = sys.maxsize if self._turn else len(self._waiters)
-        self._listen(self._waiters[0].bell if self._waiters else None, waiting)
+        waiting = len(self._waiters)
+        if not waiting:
+            bell = None
+        else:
+            head = self._waiters[0]
+            bell = head.bell if type(head) is _ThreadWaiter else self._bell
+        self._listen(bell, sys.maxsize if self._turn else waiting)
 
     def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
         """Have the hub call ``callback(subject)``, once, at the head of the line and when it could go on; the hub's
         thread."""
         with self._lock:
-            self._waiters.append(_LinkWaiter(self, self._bell, callback, subject))
+            self._waiters.append(_LinkWaiter(self, callback, subject))
             self._tell_pipe()
         self.nudge()  # after the bell is set: what happened before did not ring
 
@@ -173,12 +179,12 @@ class Line:
             head = self._waiters[0]
         except IndexError:  # it left, and saw to the next
             return
-        if not isinstance(head, _ThreadWaiter) and self._link.here():
+        if self._link.here() and type(head) is not _ThreadWaiter:
             if not self._dispatching:
                 self._dispatching = True
                 self._link.hub.loop.run_callback(self.dispatch)
         else:
-            head.bell.ring()
+            (head.bell if type(head) is _ThreadWaiter else self._bell).ring()
 
     def dispatch(self) -> None:
         """Give turns, no more than there are waiters now; the hub, in a callback of its loop."""
@@ -191,8 +197,8 @@ class Line:
                 if not self._waiters or not self._ready():
                     return
                 head = self._waiters[0]
-                head.wake()
-                if isinstance(head, _ThreadWaiter):
+                head.switch(None)
+                if type(head) is _ThreadWaiter:
                     return  # it goes on by itself, and nudges the next
         finally:
             self._dispatching = False

@@ -46,7 +46,7 @@ class Link:
         return self.here() or self.hub.thread_ident not in sys._current_frames()
 
     def may_wait(self) -> bool:
-        """Whether the caller may wait: not the hub itself (a callback of the loop)."""
+        """Whether the caller may wait: not the hub itself (a callback of the loop). A foreign thread may."""
         return gevent.getcurrent() is not self.hub
 
     def breathe(self) -> None:

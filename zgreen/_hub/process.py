@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import weakref
-from typing import Protocol
+from typing import Any, Protocol
 
 EXIT_LINGER = 5.0  # seconds, in total
 
@@ -20,6 +20,7 @@ class Pumped(Protocol):
 
     def begin_exit(self, deadline: float, park: bool) -> bool: ...
     def end_exit(self, deadline: float) -> None: ...
+    def park_thread(self, parked: set[Any]) -> None: ...
     def after_fork(self) -> None: ...
 
 
@@ -61,8 +62,13 @@ def _at_exit(park: bool = True) -> None:
     parent's. A Ctrl-C ends the wait.
     """
     deadline = time.monotonic() + EXIT_LINGER
-    for pump in [pump for pump in tuple(_pumps) if pump.begin_exit(deadline, park)]:
+    pumps = [pump for pump in tuple(_pumps) if pump.begin_exit(deadline, park)]
+    for pump in pumps:
         pump.end_exit(deadline)
+    if park:
+        parked: set[Any] = set()  # hubs of other threads: one may have several pumps, of which each needs it to end
+        for pump in pumps:
+            pump.park_thread(parked)
 
 
 def _after_fork() -> None:

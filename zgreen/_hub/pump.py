@@ -5,6 +5,7 @@ Owns the ThreadPool worker, the context and the link. Of its channels it knows w
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import math
@@ -33,6 +34,7 @@ logger = logging.getLogger("zgreen")
 
 LINGER = 5.0  # seconds; the default, and the most at process exit
 _SETTLE = 0.05  # seconds
+_PARKED = 60.0  # seconds; longer than the rest of an exit
 _HUB_LIMIT = 0.5  # seconds; at exit, for the hub of another thread, which may not be running
 _GRACE = 2.0  # seconds that shutdown() gives libzmq and the thread beyond the linger
 _START_LIMIT = 30.0  # seconds; a thread that has not started by then never will
@@ -40,6 +42,7 @@ _MAX_SOCKETS = 65535  # of our own contexts: libzmq's default of 1023 would be t
 
 _numbers = itertools.count(1)
 _sleep = monkey.get_original("time", "sleep")
+_allocate_lock = monkey.get_original("_thread", "allocate_lock")
 
 
 def _select_original(name: str) -> Any:
@@ -387,21 +390,40 @@ class Pump:
             self._end_without_hub(self._exit_calls, deadline + _GRACE, self._have_hub_report)
 
     def _have_hub_report(self, _left: float) -> None:
-        """Wait until the hub of another thread has reported what was not sent, and has gone to sleep.
-
-        It must not wake again: CPython ends a thread that asks for the GIL in the last phase of an exit by
-        pthread_exit, and greenlet does not survive that in a thread that is running a hub. So the owning thread, whose
-        end would wake it, is not ended either: its sockets are closed, and it sleeps.
-        """
-        call = self.new_call(blocking=True)
-        self._link.mailbox.send(call.reply.complete)
+        """Wait until the hub of another thread has reported what was not sent."""
         try:
-            call.wait(_HUB_LIMIT)
+            self._call_hub(lambda: None)
         except TimedOut:  # that hub does not run
             unsent = sum(call.reply.value or 0 for call in self._exit_calls)
             if unsent:
                 logger.warning("%s: %d messages were not sent", self, unsent)
-        _sleep(_SETTLE)
+
+    def _call_hub(self, then: Callable[[], Any]) -> None:
+        """Have the hub of another thread take all its mail, and then call *then*; do not wait for that."""
+        call = self.new_call(blocking=True)
+
+        def answer() -> None:
+            call.reply.complete()
+            then()
+
+        self._link.mailbox.send(answer)
+        call.wait(_HUB_LIMIT)
+
+    def park_thread(self, parked: set[Any]) -> None:
+        """The process ends: have another thread that runs our hub wait for that, and do nothing more.
+
+        CPython ends a thread that asks for the GIL in the last phase of an exit by pthread_exit, and greenlet does not
+        survive that in a thread that is running a hub. In a lock it does not ask. *parked* are those that do so.
+        """
+        hub = self._link.hub
+        if hub in parked or self._link.alone():
+            return
+        parked.add(hub)
+        lock = _allocate_lock()
+        lock.acquire()
+        with contextlib.suppress(TimedOut):  # that hub does not run
+            self._call_hub(lambda: lock.acquire(True, _PARKED))
+            _sleep(_SETTLE)  # until it is in there
 
     def after_fork(self) -> None:
         """In the child: nothing of it works here; touch no libzmq object."""

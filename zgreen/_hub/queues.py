@@ -12,7 +12,7 @@ from typing import Any
 from gevent.queue import Empty, Full
 
 from .._engine._api import Pipe
-from .._engine._mailbox import Bell, Reply
+from .._engine._mailbox import Reply
 from .line import Line
 from .link import Link, TimedOut
 
@@ -24,12 +24,8 @@ class _Queue:
         self._link = link
         self._pipe = pipe
         self._check = check  # the error that a caller gets now, or None
-        self.line = Line(link, self._ready, self._listen)
 
     def _ready(self) -> bool:
-        raise NotImplementedError
-
-    def _listen(self, bell: Bell | None, waiting: int) -> None:
         raise NotImplementedError
 
     def _must_not_wait(self, block: bool, timeout: float | None) -> bool:
@@ -37,7 +33,7 @@ class _Queue:
             return True
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number of seconds")
-        return self._link.here() and not self._link.may_wait()
+        return not self._link.may_wait()
 
     def _check_error(self) -> None:
         error = self._check()
@@ -51,6 +47,10 @@ class _Queue:
 
 class SendQueue(_Queue):
     """What greenlets put, on its way to libzmq."""
+
+    def __init__(self, link: Link, pipe: Pipe, check: Callable[[], BaseException | None]) -> None:
+        super().__init__(link, pipe, check)
+        self.line = Line(link, self._ready, pipe.listen_for_room)
 
     def put(self, frames: Any, reply: Reply | None, block: bool, timeout: float | None) -> None:
         """Append a message; wait for room if there is none. An exception means: not put."""
@@ -76,14 +76,13 @@ class SendQueue(_Queue):
     def _ready(self) -> bool:
         return self._pipe.has_room() or self._check_waiter() is not None
 
-    def _listen(self, bell: Bell | None, waiting: int) -> None:
-        self._pipe.putters = waiting
-        if bell is not self._pipe.room_bell:
-            self._pipe.room_bell = bell
-
 
 class RecvQueue(_Queue):
     """What libzmq gave, until somebody gets it."""
+
+    def __init__(self, link: Link, pipe: Pipe, check: Callable[[], BaseException | None]) -> None:
+        super().__init__(link, pipe, check)
+        self.line = Line(link, self._ready, pipe.listen_for_message)
 
     def get(self, block: bool, timeout: float | None) -> Any:
         """The oldest message; wait for one if there is none. An exception means: not got."""
@@ -122,8 +121,3 @@ class RecvQueue(_Queue):
 
     def _ready(self) -> bool:
         return self._pipe.waiting() > 0 or self._check_waiter() is not None
-
-    def _listen(self, bell: Bell | None, waiting: int) -> None:
-        self._pipe.getters = waiting
-        if bell is not self._pipe.message_bell:
-            self._pipe.message_bell = bell

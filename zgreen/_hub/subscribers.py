@@ -49,11 +49,13 @@ class Subscribers:
         self._seen: deque[Any] = deque()  # looked at, not got; any thread, under the lock
         self._topics: set[bytes] = set()  # any thread writes, under the lock; the hub's reads
         self._bell = Bell(link.mailbox, self._look)  # ours
-        self._user_bell: Bell | None = None  # whoever waits in get(); under that queue's lock
+        # whoever waits in get(); under that queue's lock
+        self._user_bell: Bell | None = None
+        self._getters = 0
         self._watching = not keep  # whether the pipe's bell is ours; set once, by the hub's thread
         self._changed = Event()
         if not keep:
-            pipe.message_bell = self._bell
+            pipe.listen_for_message(self._bell, 0)
 
     # ------------------------------------------------------------------ a pipe, as RecvQueue knows it; any thread
 
@@ -75,35 +77,21 @@ class Subscribers:
             return None
         with self._lock:
             if self._seen:
-                return self._seen.popleft() if self.waiting() > self._pipe.getters else None
+                return self._seen.popleft() if self.waiting() > self._getters else None
             message = self._pipe.take()
             if message is not None:
                 self._note(message)
             return message
 
-    @property
-    def getters(self) -> int:
-        """As the pipe's."""
-        return int(self._pipe.getters)
-
-    @getters.setter
-    def getters(self, number: int) -> None:
-        self._pipe.getters = number
-
     def waiting(self) -> int:
         """As the pipe's."""
         return len(self._seen) + int(self._pipe.waiting())
 
-    @property
-    def message_bell(self) -> Bell | None:
-        """As the pipe's; once we watch it is rung after we have looked."""
-        return self._user_bell
-
-    @message_bell.setter
-    def message_bell(self, bell: Bell | None) -> None:
+    def listen_for_message(self, bell: Bell | None, getters: int) -> None:
+        """As the pipe's; once we watch the bell is rung after we have looked."""
         self._user_bell = bell
-        if not self._watching:
-            self._pipe.message_bell = bell
+        self._getters = getters
+        self._pipe.listen_for_message(self._bell if self._watching else bell, getters)
 
     def forget(self) -> None:
         """In the child of a fork; whoever held the lock may not be there."""
@@ -121,7 +109,7 @@ class Subscribers:
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._watching:
             self._watching = True
-            self._pipe.message_bell = self._bell
+            self._pipe.listen_for_message(self._bell, self._getters)
         while True:
             self._changed.clear()
             self._look()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
-from zgreen import keygen
+from zgreen import _proxy_command, keygen
 from zgreen.demo import supervisor
 
 DESCRIPTION = "ZeroMQ sockets behind gevent queues."
@@ -30,6 +30,10 @@ COMMANDS = {
     ),
     "keygen": Command(
         "write a CURVE key pair as two certificate files", keygen.DESCRIPTION, keygen.add_arguments, keygen.run
+    ),
+    "proxy": Command(
+        "pass messages between a frontend and a backend",
+        _proxy_command.DESCRIPTION, _proxy_command.add_arguments, _proxy_command.run,
     ),
 }  # fmt: skip
 
