@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zmq
 from live import Live
-from support import ANY, LIMIT, ROOT, endpoint_of, raw_socket
+from support import LIMIT, ROOT
 from test_live_server import CONTROL, publisher, subscriptions
 
 selenium = pytest.importorskip("selenium.webdriver")
@@ -258,17 +257,16 @@ def test_a_publisher_that_was_killed_is_picked_up_again(browser):
 
 
 def test_a_real_publisher_that_comes_again_is_picked_up(browser):
-    with raw_socket(zmq.XPUB, bind=ANY) as xpub:
-        endpoint = endpoint_of(xpub)
-        with browser.serving("--connect", endpoint) as live:
+    with contextlib.ExitStack() as stack:
+        with publisher() as (xpub, endpoint):
+            live = stack.enter_context(browser.serving("--connect", endpoint))
             browser.open(live)
             browser.filter("metal")
             subscriptions(xpub, 4)
-            xpub.close(linger=0)
-            with raw_socket(zmq.XPUB, bind=endpoint) as again:
-                assert sorted(subscriptions(again, 2)) == [b"\1metal", b"\1" + CONTROL]
-                again.send_multipart([b"metal", b"again"])
-                browser.wait_message("metal", "again")
+        with publisher(endpoint) as (again, _):
+            assert sorted(subscriptions(again, 2)) == [b"\1metal", b"\1" + CONTROL]
+            again.send_multipart([b"metal", b"again"])
+            browser.wait_message("metal", "again")
 
 
 def test_where_nobody_pulls_the_form_says_so(browser):

@@ -22,9 +22,10 @@ QUIET = ("--rate", "0")  # only what is posted
 
 
 @contextlib.contextmanager
-def publisher():
-    """A plain XPUB socket that zgreen live is to connect to, and its endpoint; it waits when it may not send."""
-    with raw_socket(zmq.XPUB, bind=ANY) as xpub:
+def publisher(bind=ANY):
+    """A plain XPUB socket that zgreen live is to connect to, and its endpoint; it waits when it may not send. At the end
+    its port is free again: its context has ended."""
+    with raw_socket(zmq.XPUB, bind=bind) as xpub:
         xpub.setsockopt(zmq.XPUB_NODROP, 1)
         yield xpub, endpoint_of(xpub)
 
@@ -263,12 +264,14 @@ def test_a_publisher_that_was_killed_is_started_again():
 
 
 def test_a_real_publisher_that_comes_again_is_picked_up():
-    with publisher() as (xpub, endpoint), Live("--connect", endpoint) as live, Events(live.port) as events:
-        subscriptions(xpub, 2)
-        xpub.send_multipart([b"t", b"1"])
-        assert next(events.messages()) == ("t", "1")
-        xpub.close(linger=0)
-        with raw_socket(zmq.XPUB, bind=endpoint) as again:
+    with contextlib.ExitStack() as stack:
+        with publisher() as (xpub, endpoint):
+            live = stack.enter_context(Live("--connect", endpoint))
+            events = stack.enter_context(Events(live.port))
+            subscriptions(xpub, 2)
+            xpub.send_multipart([b"t", b"1"])
+            assert next(events.messages()) == ("t", "1")
+        with publisher(endpoint) as (again, _):
             assert sorted(subscriptions(again, 2)) == [b"\1", b"\1" + CONTROL]
             again.send_multipart([b"t", b"2"])
             assert next(events.messages()) == ("t", "2")
