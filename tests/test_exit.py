@@ -309,7 +309,7 @@ def test_the_linger_at_exit_is_5_seconds_in_total():
     assert status == 0
     assert not_sent(err) == 90, err
     assert len(err.splitlines()) == 9, err
-    assert 4.5 < seconds < 7, err
+    assert 4.5 < seconds < 15, err  # one after the other they would take 20 and more
 
 
 @pytest.mark.parametrize("linger", [0, 0.3])

@@ -350,6 +350,9 @@ class Proxy:
         self._end_now()
         return True
 
+    def park_thread(self, parked: set[Any]) -> None:
+        """The pump that it belongs to does that."""
+
     def end_exit(self, deadline: float) -> None:
         """Wait for what `begin_exit` began, without the hub."""
         assert self._proxying is not None
