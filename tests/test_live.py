@@ -134,10 +134,9 @@ def shared():
     if missing():
         reason = f"{' and '.join(missing())} not found: apt-get install chromium chromium-driver"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    with contextlib.closing(contextlib.ExitStack()) as stack:
-        browser = Browser()
-        stack.callback(browser.quit)
-        yield browser
+    browser = Browser()
+    yield browser
+    browser.quit()
 
 
 @pytest.fixture

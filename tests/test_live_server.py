@@ -23,8 +23,10 @@ QUIET = ("--rate", "0")  # only what is posted
 
 @contextlib.contextmanager
 def publisher(bind=ANY):
-    """A plain XPUB socket that zgreen live is to connect to, and its endpoint; it waits when it may not send. At the end
-    its port is free again: its context has ended."""
+    """A plain XPUB socket that zgreen live is to connect to, and its endpoint; it waits when it may not send.
+
+    At the end its port is free again: its context has ended.
+    """
     with raw_socket(zmq.XPUB, bind=bind) as xpub:
         xpub.setsockopt(zmq.XPUB_NODROP, 1)
         yield xpub, endpoint_of(xpub)
