@@ -174,9 +174,8 @@ def test_info_in_a_pipe_and_at_a_terminal():
     assert plain.isascii()
     assert "\x1b" not in plain
     shown = at_terminal("info")
-    assert "┃" in shown or "│" in shown
+    assert re.search(rf"│ libzmq +│ {re.escape(zmq.zmq_version())} ", shown)
     assert "\x1b[" in shown
-    assert zmq.zmq_version() in shown
 
 
 # -- what takes long

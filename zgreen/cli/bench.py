@@ -84,7 +84,8 @@ def _show(result: dict[str, Any], report: Any) -> None:
             [name, *(_figure(measured["summary"].get(key), report) for key in keys)]
             for name, measured in candidates.items()
         ]
-        output.table(f"{result['scenario']}/{variant}", ["candidate", *(key.replace("_", " ") for key in keys)], rows)
+        columns = ["candidate", *(key.replace("_", " ") for key in keys)]
+        output.table(f"{result['scenario']}/{variant}", columns, rows, figures=len(keys))
     _notes(f"not measured: {name}: {reason}" for name, reason in result["left_out"].items())
     _notes(f"FAILED: {failure}" for failure in result["failures"])
 

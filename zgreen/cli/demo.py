@@ -39,4 +39,4 @@ class Bar:
         """The summary, as a table."""
         p50, p99 = progress.latencies(result)
         rows = [*progress.rows(result), ("p50", p50, "POST to delivery"), ("p99", p99, "POST to delivery")]
-        output.table("demo", ("count", "messages", "note"), rows)
+        output.table("demo", ("count", "messages", "note"), rows, figures=1)

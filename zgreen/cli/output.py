@@ -28,13 +28,13 @@ def as_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=None if not terminal() else 2) + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Rows) -> None:
-    """The first column is text, and the last one if there are two; others are figures."""
-    right = [number > 0 and len(columns) > 2 for number in range(len(columns))]
+def table(title: str, columns: Sequence[str], rows: Rows, figures: int = 0) -> None:
+    """A table; *figures*: how many columns after the first hold numbers. Columns without names have no head."""
+    right = [0 < number <= figures for number in range(len(columns))]
     if not terminal():
         sys.stdout.write(_plain(title, columns, rows, right))
         return
-    made = Table(title=title, title_justify="left", title_style="bold")
+    made = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
     for column, is_figure in zip(columns, right, strict=True):
         made.add_column(column, justify="right" if is_figure else "left", overflow="fold")
     for row in rows:
@@ -43,7 +43,7 @@ def table(title: str, columns: Sequence[str], rows: Rows) -> None:
 
 
 def _plain(title: str, columns: Sequence[str], rows: Rows, right: Sequence[bool]) -> str:
-    head = [columns] if len(columns) > 2 else []
+    head = [columns] if any(columns) else []
     widths = [max(len(row[number]) for row in [*head, *rows]) for number in range(len(columns))]
     lines = [title]
     for row in [*head, *rows]:
