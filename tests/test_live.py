@@ -7,6 +7,7 @@ docs/live.png anew.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Live
+from live import Events, Live
 from support import LIMIT, ROOT
 from test_live_server import CONTROL, publisher, subscriptions
 
@@ -101,6 +102,11 @@ class Browser:
     def number(self) -> int:
         """Of this window's connection."""
         return self.js("return state.number")
+
+    def pause(self) -> None:
+        """Show a dialog, which stops all that the page does, until it is accepted."""
+        self.js("setTimeout(() => alert('paused'))")
+        self.wait(lambda: alert_is_present()(self.driver), "the dialog")
 
     def filter(self, words: str) -> None:
         self.get("filter").clear()
@@ -218,8 +224,7 @@ def test_a_tab_that_is_paused_loses_by_its_policy_and_the_others_do_not(browser)
         paused.open(live)
         slow = paused.number()
         subscriptions(xpub, 2)
-        paused.js("setTimeout(() => alert('paused'))")
-        paused.wait(lambda: alert_is_present()(paused.driver), "the dialog")
+        paused.pause()
 
         for sent in range(200):  # at most; 100 messages of 2 kB each time
             for number in range(100):
@@ -266,6 +271,30 @@ def test_a_real_publisher_that_comes_again_is_picked_up(browser):
             assert sorted(subscriptions(again, 2)) == [b"\1metal", b"\1" + CONTROL]
             again.send_multipart([b"metal", b"again"])
             browser.wait_message("metal", "again")
+
+
+def test_a_page_that_was_disconnected_comes_back_with_its_filter(browser):
+    with contextlib.ExitStack() as stack:
+        xpub, endpoint = stack.enter_context(publisher())
+        options = ("--queue", "200", "--overflow", "disconnect")
+        live = stack.enter_context(browser.serving("--connect", endpoint, *options))
+        browser.open(live)
+        browser.filter("metal")
+        number = browser.number()
+        other = stack.enter_context(Events(live.port))
+        subscriptions(xpub, 5)
+        browser.pause()
+        messages = other.messages()
+        while not other.next("statistics")["fanout"]["disconnected"]:
+            for _ in range(20):  # the other one reads it all before more comes
+                for _ in range(100):
+                    xpub.send_multipart([b"metal", b"x" * 1900])
+                assert len(list(itertools.islice(messages, 100))) == 100
+        browser.driver.switch_to.alert.accept()
+        browser.wait(lambda: browser.number() != number, "the next connection")
+        browser.wait(lambda: browser.get("subscribed").text == "subscribed to metal", "the filter")
+        browser.wait(lambda: browser.connections().get(browser.number(), {}).get("topics") == "metal", "the table")
+        assert number not in browser.connections()
 
 
 def test_where_nobody_pulls_the_form_says_so(browser):
