@@ -1,38 +1,32 @@
-"""The command line: ``python -m zgreen demo``, ``keygen`` and ``proxy``. Built on the public face alone."""
+"""``python -m zgreen`` and ``zgreen``: with click and rich all commands, without them those that need nothing else."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from zgreen import _proxy_command, keygen
-from zgreen.demo import supervisor
+PROGRAM = "python -m zgreen"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = PROGRAM) -> int:
     """Run one command; return the exit status of the process."""
-    parser = argparse.ArgumentParser("python -m zgreen", description="ZeroMQ sockets behind gevent queues.")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    demo = commands.add_parser(
-        "demo",
-        help="run a WSGI server, a worker and a client for a while, and count what was lost",
-        description=supervisor.DESCRIPTION,
-    )
-    supervisor.add_arguments(demo)
-    demo.set_defaults(run=supervisor.run)
-    keys = commands.add_parser(
-        "keygen", help="write a CURVE key pair as two certificate files", description=keygen.DESCRIPTION
-    )
-    keygen.add_arguments(keys)
-    keys.set_defaults(run=keygen.run)
-    proxy = commands.add_parser(
-        "proxy", help="pass messages between a frontend and a backend", description=_proxy_command.DESCRIPTION
-    )
-    _proxy_command.add_arguments(proxy)
-    proxy.set_defaults(run=_proxy_command.run)
-    arguments = parser.parse_args(argv)
-    return int(arguments.run(arguments))
+    try:
+        import click  # noqa: F401 (whether it is there; so is rich then, or the extra was not installed)
+        import rich  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
+            raise
+        from zgreen.cli import core
+
+        return core.main(argv, prog)
+    from zgreen.cli import app
+
+    return app.main(argv, prog)
+
+
+def console_script() -> int:
+    """What ``zgreen`` runs."""
+    return main(prog="zgreen")
 
 
 if __name__ == "__main__":

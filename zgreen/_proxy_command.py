@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--capture", metavar="ENDPOINT", action="append", help="publish a copy of all that passes here"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON, an object a line")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,11 +43,11 @@ def run(arguments: argparse.Namespace) -> int:
     proxy = Proxy(arguments.frontend, arguments.backend, arguments.type, capture=arguments.capture)
     try:
         proxy.start()
-        _say(_where(proxy))
+        _say(_where(proxy, arguments.json))
         gevent.spawn(proxy.join).link(lambda _: over.set())  # if it ends by itself
         over.wait()
         proxy.close()
-        _say(_counts(proxy))
+        _say(_counts(proxy, arguments.json))
     except (ZgreenError, zmq.ZMQError) as error:
         sys.stderr.write(f"proxy: {error}\n")
         return 1
@@ -57,11 +59,15 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _where(proxy: Proxy) -> str:
+def _where(proxy: Proxy, as_json: bool) -> str:
     sides = [("frontend", proxy.frontend), ("backend", proxy.backend), ("capture", proxy.capture)]
+    if as_json:
+        return json.dumps({"type": proxy.type, **dict(sides)})
     return f"{proxy.type}: " + ", ".join(f"{side} {' '.join(places)}" for side, places in sides if places)
 
 
-def _counts(proxy: Proxy) -> str:
+def _counts(proxy: Proxy, as_json: bool) -> str:
     counts = proxy.statistics()._asdict()
+    if as_json:
+        return json.dumps({"statistics": counts})
     return "statistics: " + " ".join(f"{name}={count}" for name, count in counts.items())

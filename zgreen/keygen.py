@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--directory", metavar="D", type=Path, default=Path(), help="where to write; made, for you alone, if missing"
     )
     parser.add_argument("--force", action="store_true", help="replace the files if they are there")
+    parser.add_argument("--json", action="store_true", help="print the paths as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     except (OSError, ValueError, zmq.ZMQError) as error:
         sys.stderr.write(f"keygen: {error}\n")
         return 1
-    sys.stdout.write("".join(f"{path}\n" for path in paths))
+    if arguments.json:
+        sys.stdout.write(json.dumps(dict(zip(("public", "secret"), map(str, paths), strict=True))) + "\n")
+    else:
+        sys.stdout.write("".join(f"{path}\n" for path in paths))
     return 0
 
 

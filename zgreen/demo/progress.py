@@ -1,33 +1,75 @@
-"""The progress line while the demo runs, and the summary at its end (supervisor process)."""
+"""What the demo shows while it runs, and its summary at the end (supervisor process)."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TextIO
 
 import gevent
 
 INTERVAL = 1.0  # seconds
 
+Totals = Callable[[], dict[str, int]]
 
-def show(totals: Callable[[], dict[str, int]]) -> None:
-    """Print, every second and without end, what the *totals* grew by: one line that a terminal overwrites."""
+
+class View(Protocol):
+    """Shows a run: `began`, `show` in a greenlet of its own that is killed at the end, `finish`, and `result`."""
+
+    def began(self, text: str) -> None: ...
+    def show(self, totals: Totals) -> None: ...
+    def finish(self) -> None: ...
+    def result(self, result: Mapping[str, Any]) -> None: ...
+
+
+class Plain:
+    """Lines of text; the one that says how it goes overwrites itself on a terminal."""
+
+    def began(self, text: str) -> None:
+        say(text)
+
+    def show(self, totals: Totals) -> None:
+        """Print, every second and without end, what the *totals* grew by."""
+        for seconds, rates in growth(totals):
+            _say_over(f"{seconds:3.0f} s: {rates}")
+
+    def finish(self) -> None:
+        """Leave the progress line as it is: what is printed next begins a new one."""
+        if sys.stdout.isatty():
+            say("")
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        say("\n".join(f"{name:<10} {count:>12}   {note}".rstrip() for name, count, note in rows(result)))
+        say("POST to delivery   p50 {}   p99 {}".format(*latencies(result)))
+
+
+class Json:
+    """One JSON object at the end, nothing before."""
+
+    def began(self, text: str) -> None:
+        pass
+
+    def show(self, totals: Totals) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def result(self, result: Mapping[str, Any]) -> None:
+        say(json.dumps(result))
+
+
+def growth(totals: Totals) -> Iterator[tuple[float, str]]:
+    """Every INTERVAL and without end: seconds since the start, and what the *totals* grew by, as text."""
     began = then = time.monotonic()
     last = totals()
     while True:
         gevent.sleep(max(0.0, then + INTERVAL - time.monotonic()))
         now, current = time.monotonic(), totals()
-        rates = (f"{name} {(current[name] - last[name]) / (now - then):,.0f}/s" for name in current)
-        _say_over(f"{now - began:3.0f} s: {', '.join(rates)}")
+        yield now - began, ", ".join(f"{n} {(current[n] - last[n]) / (now - then):,.0f}/s" for n in current)
         then, last = now, current
-
-
-def finish() -> None:
-    """Leave the progress line as it is: what is printed next begins a new one."""
-    if sys.stdout.isatty():
-        say("")
 
 
 def say(line: str, file: TextIO | None = None, end: str = "\n") -> None:
@@ -42,20 +84,20 @@ def _say_over(line: str) -> None:
         say(line)
 
 
-def summary(worker: dict[str, Any], client: dict[str, Any], pushed: int, streams: int, seconds: float) -> str:
-    """Return the summary of a run, from the last reports of the two children and the server's count."""
-    rows = [
-        ("posted", client["posted"], f"{client['posted'] / seconds:,.0f}/s"),
-        ("pushed", pushed, ""),
-        ("pulled", worker["pulled"], ""),
-        ("published", worker["published"], ""),
-        ("delivered", client["delivered"], f"{client['delivered'] / seconds:,.0f}/s, to {streams} streams"),
-        ("lost", client["lost"], ""),
-        ("duplicated", client["duplicated"], ""),
-    ]
-    lines = [f"{name:<10} {count:>12,}   {note}".rstrip() for name, count, note in rows]
-    p50, p99 = (_milliseconds(client[name]) for name in ("p50", "p99"))
-    return "\n".join([*lines, f"POST to delivery   p50 {p50}   p99 {p99}"])
+def rows(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The summary's rows: what, how many, and a note."""
+    notes = {
+        "posted": f"{result['posted'] / result['seconds']:,.0f}/s",
+        "delivered": f"{result['delivered'] / result['seconds']:,.0f}/s, to {result['streams']} streams",
+    }
+    names = ("posted", "pushed", "pulled", "published", "delivered", "lost", "duplicated")
+    return [(name, f"{result[name]:,}", notes.get(name, "")) for name in names]
+
+
+def latencies(result: Mapping[str, Any]) -> tuple[str, str]:
+    """p50 and p99 of POST to delivery."""
+    p50, p99 = (_milliseconds(result[name]) for name in ("p50", "p99"))
+    return p50, p99
 
 
 def _milliseconds(seconds: float | None) -> str:

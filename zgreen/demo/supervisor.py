@@ -42,16 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--posters", type=_positive(int), default=20, help="HTTP connections that post (default: 20)")
     add("--in-flight", type=_positive(int), default=100, help="most messages under way (default: 100)")
     add("--size", type=_positive(int), default=100, help="bytes of text in a message (default: 100)")
+    add("--json", action="store_true", help="say nothing but the summary, as JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the demo; return the exit status."""
-    demo = Demo(arguments)
+def run(arguments: argparse.Namespace, view: progress.View | None = None) -> int:
+    """Run the demo, shown in *view* (default: lines of text, or JSON if asked for); return the exit status."""
+    view = view or (progress.Json() if arguments.json else progress.Plain())
+    demo = Demo(arguments, view)
     try:
         demo.run()
         return demo.judge()
     except Stopped as stopped:
-        progress.finish()
+        view.finish()
         progress.say(f"stopped: {stopped}", sys.stderr)
         return 1
     finally:
@@ -61,8 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
 class Demo:
     """One run: the server in this process, and its two children."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, view: progress.View) -> None:
         self._arguments = arguments
+        self._view = view
         self._stop: AsyncResult[str] = AsyncResult()  # why the run is to stop
         self._children: list[Child] = []
         # Watchers of the loop: as an exception, Ctrl-C would surface in any greenlet, a request's for
@@ -83,12 +86,12 @@ class Demo:
         self._client = self._start(
             "client", str(server.port), *(f"--{o.replace('_', '-')}={getattr(arguments, o)}" for o in options)
         )
-        progress.say(
+        self._view.began(
             f"server at http://127.0.0.1:{server.port}, worker is process {self._worker.pid}, "
             f"client is process {self._client.pid}"
         )
         self._wait(self._client.reported, START_LIMIT, "the client's first report")
-        shown = gevent.spawn(progress.show, self._totals)
+        shown = gevent.spawn(self._view.show, self._totals)
         try:
             self._wait(self._client.done, arguments.seconds + END_LIMIT, "the client")
             self._wait(self._worker.done, END_LIMIT, "the worker")
@@ -98,8 +101,13 @@ class Demo:
     def judge(self) -> int:
         """Print the summary; return the exit status."""
         worker, client, given = self._worker.latest, self._client.latest, self._arguments
-        progress.finish()
-        progress.say(progress.summary(worker, client, self._server.pushed, given.streams, given.seconds))
+        names = ("posted", "delivered", "lost", "duplicated", "unknown", "p50", "p99")
+        self._view.finish()
+        self._view.result({
+            **{name: client[name] for name in names},
+            **{name: worker[name] for name in ("pulled", "published")},
+            "pushed": self._server.pushed, "streams": given.streams, "seconds": given.seconds,
+        })  # fmt: skip
         if not client["posted"]:
             progress.say("nothing was posted", sys.stderr)
         sound = not (client["lost"] or client["duplicated"] or client["unknown"])

@@ -1,0 +1,89 @@
+"""``zgreen info``: versions, the engine and why this one, libzmq's capabilities, limits."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import zmq
+
+import zgreen
+from zgreen.cli import output
+
+CAPABILITIES = ("ipc", "curve", "gssapi", "pgm", "norm", "tipc", "vmci", "draft")
+
+
+def collect() -> dict[str, dict[str, Any]]:
+    """All that is shown, by section."""
+    return {"versions": _versions(), **_of_a_pump(), "libzmq": {name: bool(zmq.has(name)) for name in CAPABILITIES}}
+
+
+def run(*, as_json: bool) -> int:
+    """Show it; the exit status is 1 if there is no engine."""
+    found = collect()
+    if as_json:
+        output.as_json(found)
+    else:
+        for section, values in found.items():
+            rows = [(name.replace("_", " "), _text(value)) for name, value in values.items()]
+            output.table(section, ("", ""), rows)
+    return 0 if found["engine"]["name"] else 1
+
+
+def _versions() -> dict[str, str]:
+    names = ("gevent", "greenlet", "click", "rich")
+    return {
+        "zgreen": zgreen.__version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "pyzmq": zmq.pyzmq_version(),
+        "libzmq": zmq.zmq_version(),
+        **{name: metadata.version(name) for name in names},
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def _of_a_pump() -> dict[str, dict[str, Any]]:
+    """What only a pump can tell: its engine, and the limits of its context."""
+    limits = {"open_files_now": _open_files(0), "open_files_at_most": _open_files(1)}
+    try:
+        pump = zgreen.Pump("info")
+    except (ValueError, ImportError) as error:
+        return {"engine": {"name": None, "why": str(error)}, "limits": limits}
+    with pump:
+        context = pump.context
+        limits |= {
+            "sockets_of_a_pump": context.get(zmq.MAX_SOCKETS),
+            "sockets_of_a_context_at_most": context.get(zmq.SOCKET_LIMIT),
+            "io_threads_of_a_pump": context.get(zmq.IO_THREADS),
+        }
+        return {"engine": {"name": pump.engine, "why": _why()}, "limits": limits}
+
+
+def _why() -> str:
+    asked = os.environ.get("ZGREEN_ENGINE")
+    if asked:
+        return f"ZGREEN_ENGINE={asked} is in the environment"
+    if importlib.util.find_spec("zgreen._engine._native") is not None:
+        return "the fastest that is built"
+    return "the native engine is not built here"
+
+
+def _open_files(which: int) -> int | str | None:
+    """The limit of this process's descriptors: 0, the one in force, or 1, the one up to which it may be raised."""
+    try:
+        import resource
+    except ImportError:
+        return None  # not on this platform
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[which]
+    return "unlimited" if limit == resource.RLIM_INFINITY else limit
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,28 @@
+"""What travels between browser, server and publisher, and how large it may be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+# The server subscribes to this whoever looks at the page, and nobody publishes it: a publisher that sees this
+# subscription is connected. Of a socket's subscriptions libzmq sends it last, in the order of bytes.
+CONTROL = b"\xff zgreen live"
+
+MAX_BODY = 8192  # bytes of a POST
+MAX_TOPIC = 64  # bytes
+MAX_TEXT = 2000  # characters of a message, in a POST and on its way to a page: the rest is cut off
+MAX_PREFIXES = 16  # of one page
+BATCH = 50  # messages in one event
+
+
+def event(name: str, value: Any) -> bytes:
+    """A server-sent event; JSON has no line breaks, so its data is one line."""
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), json.dumps(value, separators=(",", ":")).encode())
+
+
+def shown(frames: tuple[bytes, ...]) -> tuple[str, str]:
+    """Topic and text of a message, as a page shows it: any bytes, of any size, as short text."""
+    topic = frames[0][:MAX_TOPIC].decode(errors="replace")
+    text = " | ".join(frame[: 4 * MAX_TEXT].decode(errors="replace") for frame in frames[1:])
+    return topic, text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
