@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gevent import monkey
+from gevent import getcurrent, monkey
 from gevent.hub import Waiter
 
 from .._engine._mailbox import Bell, Mailbox
@@ -25,6 +25,7 @@ from .link import Link, TimedOut, wait_for_mail, wait_within
 
 # A real one, whatever was patched; reentrant, because a signal handler or a finalizer may put, too.
 _RLock = monkey.get_original("_thread", "RLock")
+_get_ident = monkey.get_original("_thread", "get_ident")
 
 
 class _GreenletWaiter:
@@ -32,6 +33,8 @@ class _GreenletWaiter:
 
     def __init__(self, bell: Bell) -> None:
         self.bell = bell
+        self.who = getcurrent()
+        self.since = time.monotonic_ns()
         self._waiter: Waiter[None] = Waiter()
 
     def wake(self) -> None:
@@ -49,6 +52,8 @@ class _ThreadWaiter:
     def __init__(self) -> None:
         self._mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.bell = Bell(self._mailbox, lambda: None)
+        self.who: int = _get_ident()
+        self.since = time.monotonic_ns()
 
     def wake(self) -> None:
         self.bell.ring()
@@ -64,8 +69,9 @@ class _LinkWaiter:
     def __init__(self, line: Line, bell: Bell, callback: Callable[[Any], Any], subject: Any) -> None:
         self._line = line
         self.bell = bell
-        self.callback = callback
+        self.callback = self.who = callback
         self.subject = subject
+        self.since = time.monotonic_ns()
 
     def wake(self) -> None:
         """Leave the line and call, now; the hub only."""
@@ -84,6 +90,10 @@ class Line:
         self._lock = _RLock()  # over _waiters and _listen together, so that the bell is the head's
         self._waiters: deque[_GreenletWaiter | _ThreadWaiter | _LinkWaiter] = deque()
         self._dispatching = False  # the hub's thread alone
+        # whoever waits writes these, under the lock; callbacks do not count
+        self.waits = 0  # how often somebody had to wait
+        self._now = 0  # so many wait now
+        self._waited = 0  # nanoseconds: the ends of all waits, less their beginnings, so less those of `_now`
         self._turn = False  # a callback is being told, and nobody has taken its turn; the hub's thread alone writes
 
     def __len__(self) -> int:
@@ -95,6 +105,9 @@ class Line:
         waiter = _GreenletWaiter(self._bell) if self._link.here() else _ThreadWaiter()
         with self._lock:
             self._waiters.append(waiter)
+            self.waits += 1
+            self._now += 1
+            self._waited -= waiter.since
             self._tell_pipe()
         try:
             # The attempt comes after the bell is set: what happens in between rings.
@@ -108,13 +121,35 @@ class Line:
     def _leave(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
         with self._lock:
             self._waiters.remove(waiter)
+            self._count_end(waiter)
             self._tell_pipe()
+
+    def _count_end(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
+        """Under the lock."""
+        if not isinstance(waiter, _LinkWaiter):
+            self._now -= 1
+            self._waited += time.monotonic_ns()
+
+    def waited(self) -> float:
+        """Seconds, of all waits together, those that go on included; any thread."""
+        with self._lock:
+            return (self._waited + self._now * time.monotonic_ns()) / 1e9
+
+    def who(self) -> list[tuple[Any, float]]:
+        """Who stands in line (a greenlet, a thread's ident, a callback), and for how many seconds; any thread."""
+        now = time.monotonic_ns()
+        return [(waiter.who, (now - waiter.since) / 1e9) for waiter in tuple(self._waiters)]
 
     def _tell_pipe(self) -> None:
         """Whom to ring, and how much a newcomer must leave; all, while a turn is given: it must come here, to claim
         it. Under the lock."""
         waiting = sys.maxsize if self._turn else len(self._waiters)
         self._listen(self._waiters[0].bell if self._waiters else None, waiting)
+
+    def refresh(self) -> None:
+        """Tell the pipe again; any thread."""
+        with self._lock:
+            self._tell_pipe()
 
     def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
         """Have the hub call ``callback(subject)``, once, at the head of the line and when it could go on; the hub's
@@ -163,6 +198,9 @@ class Line:
     def forked(self) -> None:
         """In the child of a fork: the threads that wait are not there, nor is the one that may have held the lock."""
         self._lock = _RLock()
+        for waiter in self._waiters:
+            if isinstance(waiter, _ThreadWaiter):
+                self._count_end(waiter)
         self._waiters = deque(waiter for waiter in self._waiters if not isinstance(waiter, _ThreadWaiter))
 
     def nudge(self) -> None:

@@ -85,6 +85,13 @@ class SendQueue(_Queue):
 class RecvQueue(_Queue):
     """What libzmq gave, until somebody gets it."""
 
+    _idle_bell: Bell | None = None
+
+    def listen_idle(self, bell: Bell | None) -> None:
+        """Have *bell* rung when something comes while nobody waits."""
+        self._idle_bell = bell
+        self.line.refresh()
+
     def get(self, block: bool, timeout: float | None) -> Any:
         """The oldest message; wait for one if there is none. An exception means: not got."""
         message = self._pipe.try_pop(self.line.claim())
@@ -125,5 +132,7 @@ class RecvQueue(_Queue):
 
     def _listen(self, bell: Bell | None, waiting: int) -> None:
         self._pipe.getters = waiting
+        if bell is None:
+            bell = self._idle_bell
         if bell is not self._pipe.message_bell:
             self._pipe.message_bell = bell
