@@ -441,6 +441,11 @@ class Channel:
         return self._put_error() is not None
 
     @property
+    def socket_type(self) -> str:
+        """The name of the ZeroMQ socket type: ``"PUSH"``."""
+        return self._kind.name
+
+    @property
     def pump(self) -> Pump:
         """The pump whose thread owns the socket."""
         return self._pump

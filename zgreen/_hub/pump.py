@@ -28,7 +28,7 @@ from .dump import Picture, picture_of_pump
 from .events import Event as MessageEvent
 from .events import Events
 from .link import Link, TimedOut
-from .statistics import NOTHING, ChannelStatistics, PumpStatistics, add, describe
+from .statistics import NOTHING, ChannelStatistics, PumpStatistics, add, describe, finish
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -109,7 +109,8 @@ class Pump:
         )
         self._link.look = self._engine.look
         # the hub's thread alone, but _error, which any thread may read
-        self._members: dict[Member, None] = {}  # in the order they came
+        self._members: dict[Member, int] = {}  # in the order they came, with their numbers
+        self._count = itertools.count(1)
         self._pool: ThreadPool | None = None
         self._started = Event()
         self._ended = Event()
@@ -150,13 +151,17 @@ class Pump:
         """The open channels, oldest first."""
         return tuple(self._members)  # type: ignore[arg-type]
 
+    def numbered(self) -> tuple[tuple[int, Channel], ...]:
+        """The open channels, each with its number: the first that this pump had is 1."""
+        return tuple((number, channel) for channel, number in tuple(self._members.items()))  # type: ignore[misc]
+
     def statistics(self) -> PumpStatistics:
         """Counts since the start, of all channels together; costs about as much as theirs. From any thread."""
         with self._past_lock:
             members, total = tuple(self._members), self._past
         for member in members:
             total = add(total, member.statistics())
-        return total._replace(
+        return finish(total)._replace(
             channels=len(members), hub_wakeups=self._link.wakeups, thread_wakeups=self._engine.wakeups,
             last_error=self._last_error,
         )  # fmt: skip
@@ -304,7 +309,7 @@ class Pump:
             self._engine.post(reply, command, *args)
 
     def join(self, member: Member) -> None:
-        self._members[member] = None
+        self._members[member] = next(self._count)
 
     def leave(self, member: Member) -> None:
         """A channel is closed; its counts stay."""

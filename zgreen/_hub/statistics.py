@@ -124,22 +124,33 @@ NOTHING = PumpStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, NON
 _GAUGES = ("pending", "waiting")
 _PEAKS = ("peak_pending", "peak_waiting", "largest_send", "largest_receive")
 _MAPPINGS = ("refusals", "drops")
+_TIMES = ("put_wait_seconds", "get_wait_seconds")
+_OWN = ("hub_wakeups", "thread_wakeups", "last_error")  # not the sum of the channels'
 _SUMS = tuple(
     name
     for name in PumpStatistics._fields
-    if name in ChannelStatistics._fields
-    and name not in (*_PEAKS, *_MAPPINGS, "hub_wakeups", "thread_wakeups", "last_error")
+    if name in ChannelStatistics._fields and name not in (*_PEAKS, *_MAPPINGS, *_TIMES, *_OWN)
 )
 
 
 def add(total: PumpStatistics, one: ChannelStatistics, closed: bool = False) -> PumpStatistics:
-    """*total* with a channel's figures; *closed*: it has ended, so what it holds is no longer the pump's."""
+    """*total* with a channel's figures; *closed*: it has ended, so what it holds is no longer the pump's.
+
+    Until `finish` the times in *total* are whole nanoseconds: a sum of floats depends on the order of its parts, and
+    so would go down, by its last bit, when channels close in another order than they were made.
+    """
     changes: dict[str, Any] = {name: getattr(total, name) + getattr(one, name) for name in _SUMS}
+    changes |= {name: getattr(total, name) + round(getattr(one, name) * 1e9) for name in _TIMES}
     changes |= {name: max(getattr(total, name), getattr(one, name)) for name in _PEAKS}
     changes |= {name: _merge(getattr(total, name), getattr(one, name)) for name in _MAPPINGS}
     if closed:
         changes |= {name: getattr(total, name) for name in _GAUGES}
     return total._replace(**changes)
+
+
+def finish(total: PumpStatistics) -> PumpStatistics:
+    """What `add` has made, with its times in seconds."""
+    return total._replace(**{name: getattr(total, name) / 1e9 for name in _TIMES})
 
 
 def describe(error: BaseException) -> str:
