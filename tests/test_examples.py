@@ -29,7 +29,7 @@ def test_every_example_is_tested() -> None:
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
     assert names == {
         "curve.py", "fan_in.py", "fan_out.py", "logging_pub.py", "monitor.py", "ping_pong.py", "pub_sub.py",
-        "requester.py", "select_any.py", "serve.py", "wsgi_push.py",
+        "requester.py", "select_any.py", "serve.py", "tracing.py", "wsgi_push.py",
     }  # fmt: skip
 
 
@@ -152,6 +152,20 @@ def test_monitor() -> None:
 
 def test_logging_pub() -> None:
     assert run(example("logging_pub.py")) == ["shop.ERROR orders: order 5 is lost", "sent 2, dropped 0"]
+
+
+def test_tracing() -> None:
+    """One trace for each request, from the sender's span by way of the frame to the receiver's."""
+    assert run(example("tracing.py")) == [
+        line
+        for request in ("one", "two")
+        for line in (
+            f"request {request}",
+            "  in the send queue, within send",
+            f"  send, within request {request}",
+            "  work, within send",
+        )
+    ]
 
 
 def post(port: int, path: str, body: str) -> int:
