@@ -3,16 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import textwrap
-import threading
 
 import gevent
 import pytest
 import zmq
 from support import (
     LIMIT,
-    Gate,
-    block_hub_until,
     break_pump,
     channels,
     finish,
@@ -126,29 +124,33 @@ def test_the_main_greenlet(pump):
     assert line.endswith("in test_the_main_greenlet: server.get()")
 
 
-def test_a_thread_by_its_name(pump):
-    """A real one, with its own line; while the hub is blocked, from yet another thread."""
-    server, client = channels(pump, "PULL", "PUSH")
-    gate = Gate()
+NAMED_THREAD = """
+import threading, time
+import zgreen
 
-    def named():
-        threading._active[real_ident()].name = "the patient thread"
-        gate.open()
-        return patient_getter(server)
+pump = zgreen.Pump("p").start()
+server = zgreen.Channel("PULL", bind="inproc://a", pump=pump)
+client = zgreen.Channel("PUSH", connect="inproc://a", pump=pump)
+thread = threading.Thread(target=lambda: server.get(), name="the patient thread")
+thread.start()
+while not server.statistics().getters:  # the hub is blocked meanwhile
+    time.sleep(0.001)
+print(pump.dump())
+client.put("x")
+thread.join()
+pump.shutdown()
+"""
 
-    def real_ident():
-        threading.current_thread()  # gives this thread an entry
-        return gevent.monkey.get_original("_thread", "get_ident")()
 
-    with real_threads(1) as spawn:
-        got = spawn(named)
-        gate.wait()
-        block_hub_until(lambda: server.statistics().getters, "the thread to wait")
-        [line] = waiting_in(pump, "get")
-        client.put("x")
-        assert got.get() == b"x"
-    assert "thread 'the patient thread'" in line
-    assert "in patient_getter: " in line
+def test_a_thread_by_its_name(tmp_path):
+    """With its own line; while the hub is blocked. In a program that is not patched, where threads are threads."""
+    path = tmp_path / "named.py"
+    path.write_text(NAMED_THREAD)
+    command = [sys.executable, str(path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT).stdout
+    [line] = [line for line in out.splitlines() if "thread '" in line]
+    assert line.partition(" s: ")[2].startswith("thread 'the patient thread'")
+    assert line.endswith(', name="the patient thread")')
 
 
 def test_a_thread_without_a_name(pump):
@@ -184,7 +186,7 @@ def test_those_who_wait_for_their_turn_to_request(pump):
     client = Channel("REQ", connect=router.last_endpoint, pump=pump)
     greenlets = [gevent.spawn(client.request, "x") for _ in range(3)]
     wait_for(lambda: len(waiting_in(pump, "request, for their turn")) == 2)
-    assert len(waiting_in(pump, "get")) == 1
+    wait_for(lambda: len(waiting_in(pump, "get")) == 1)
     gevent.killall(greenlets)
     assert waiting_in(pump, "request, for their turn") == []
 
