@@ -202,7 +202,6 @@ class Pipe:
     def deliver(self, message: Any) -> None:
         """Append one received message, or drop one as the user chose."""
         self.received += 1
-        self.received_bytes += len(message) if type(message) is bytes else sum(map(len, message))
         if not self.bounded and len(self.incoming) >= self.in_maxsize:
             self.dropped += 1
             if self.overflow == "drop_newest":

@@ -256,6 +256,7 @@ class PythonEngine(Commands):
             message = _receive(pipe)
             if message is None:
                 break
+            pipe.received_bytes += len(message) if type(message) is bytes else sum(map(len, message))
             pipe.deliver(message)
         done = pipe.received - before
         if done:
