@@ -11,6 +11,7 @@ import pytest
 import zmq
 from support import (
     LIMIT,
+    Gate,
     break_pump,
     channels,
     finish,
@@ -179,6 +180,20 @@ def test_those_who_wait_for_commands(pump):
     close.join()
     assert isinstance(flush.get(), zgreen.ClosedError)
     assert pump.channels == ()
+
+
+def test_a_configurator_that_waits(pump):
+    """The owning thread is stuck in it: who opens the channel waits, and so does every other command."""
+    other = Channel("PULL", pump=pump)
+    gate = Gate()
+    opener = gevent.spawn(Channel, "PULL", configurator=lambda socket: gate.wait(), pump=pump)
+    asker = gevent.spawn(other.getsockopt, zmq.TYPE)
+    wait_for(lambda: waiting_in(pump, "open") and waiting_in(pump, "get_option"))
+    assert "commands and sends that the owning thread has not answered: 2" in pump.dump()
+    gate.open()
+    assert asker.get() == zmq.PULL
+    opener.get()
+    assert waiting_in(pump, "open") == waiting_in(pump, "get_option") == []
 
 
 def test_those_who_wait_for_their_turn_to_request(pump):

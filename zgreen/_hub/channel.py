@@ -142,7 +142,8 @@ class Channel:
         self._pump.join(self)
         self.trace(self._pump.events)
         try:
-            self._endpoint = self._pump.post("open", self._pipe, plan[0], number, *plan[2:]).wait()
+            with self._callers.waiting("open", self._link.here()):
+                self._endpoint = self._pump.post("open", self._pipe, plan[0], number, *plan[2:]).wait()
         except BaseException:  # refused, or the caller was killed while it waited
             self._abandon()
             raise

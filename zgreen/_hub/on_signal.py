@@ -42,7 +42,10 @@ def dump_on_signal(signum: int | None = None) -> Any:
 def _write_dumps(signum: int, frame: FrameType | None) -> None:
     where = place_of(frame) or ", in no code of yours: the hub, if it is idle"
     text = f"zgreen: signal {signum} in process {os.getpid()}{where}\n"
-    text += "".join(pump.dump() for pump in process.pumps()) or "no pumps\n"
+    try:
+        text += "".join(pump.dump() for pump in process.pumps()) or "no pumps\n"
+    except Exception as error:  # noqa: BLE001 (whoever was interrupted must not get it)
+        text += f"the dump has failed: {error!r}\n"
     _write(text.encode(errors="backslashreplace"))
 
 
