@@ -376,7 +376,7 @@ def test_times_add_up_in_any_order(pump):
     for order in itertools.permutations(parts):
         total = sums.NOTHING
         for part in order:
-            total = sums.add(total, part)
+            total = sums.add(total, [part])
         totals.add(sums.finish(total).put_wait_seconds)
     assert totals == {10000000.600000003}
 

@@ -6,7 +6,7 @@ waits are counted by whoever waits, under the lock of its line; refusals by caus
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -121,36 +121,48 @@ class PumpStatistics(NamedTuple):
 
 NOTHING = PumpStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, NONE, NONE, 0, 0, 0, 0, 0, 0, None)
 
-_GAUGES = ("pending", "waiting")
-_PEAKS = ("peak_pending", "peak_waiting", "largest_send", "largest_receive")
-_MAPPINGS = ("refusals", "drops")
-_TIMES = ("put_wait_seconds", "get_wait_seconds")
-_OWN = ("hub_wakeups", "thread_wakeups", "last_error")  # not the sum of the channels'
-_SUMS = tuple(
-    name
-    for name in PumpStatistics._fields
-    if name in ChannelStatistics._fields and name not in (*_PEAKS, *_MAPPINGS, *_TIMES, *_OWN)
-)
+
+def _places(*names: str) -> tuple[tuple[int, int], ...]:
+    """Where a figure stands: in a pump's snapshot, and in a channel's."""
+    return tuple((PumpStatistics._fields.index(name), ChannelStatistics._fields.index(name)) for name in names)
 
 
-def add(total: PumpStatistics, one: ChannelStatistics, closed: bool = False) -> PumpStatistics:
-    """*total* with a channel's figures; *closed*: it has ended, so what it holds is no longer the pump's.
+_GAUGES = _places("pending", "waiting")
+_SUMS = _places(
+    "sent", "received", "refused", "dropped", "unsent", "sent_bytes", "received_bytes", "put_waits", "get_waits",
+    "send_turns", "receive_turns",
+)  # fmt: skip
+_PEAKS = _places("peak_pending", "peak_waiting", "largest_send", "largest_receive")
+_TIMES = _places("put_wait_seconds", "get_wait_seconds")
+_MAPPINGS = _places("refusals", "drops")
+
+
+def add(total: PumpStatistics, ones: Iterable[ChannelStatistics], closed: bool = False) -> PumpStatistics:
+    """*total* with the figures of channels; *closed*: they have ended, so what they hold is no longer the pump's.
 
     Until `finish` the times in *total* are whole nanoseconds: a sum of floats depends on the order of its parts, and
     so would go down, by its last bit, when channels close in another order than they were made.
     """
-    changes: dict[str, Any] = {name: getattr(total, name) + getattr(one, name) for name in _SUMS}
-    changes |= {name: getattr(total, name) + round(getattr(one, name) * 1e9) for name in _TIMES}
-    changes |= {name: max(getattr(total, name), getattr(one, name)) for name in _PEAKS}
-    changes |= {name: _merge(getattr(total, name), getattr(one, name)) for name in _MAPPINGS}
-    if closed:
-        changes |= {name: getattr(total, name) for name in _GAUGES}
-    return total._replace(**changes)
+    values: list[Any] = list(total)
+    sums = _SUMS if closed else _SUMS + _GAUGES
+    for one in ones:
+        for mine, its in sums:
+            values[mine] += one[its]
+        for mine, its in _PEAKS:
+            values[mine] = max(values[mine], one[its])
+        for mine, its in _TIMES:
+            values[mine] += round(one[its] * 1e9)  # type: ignore[operator]
+        for mine, its in _MAPPINGS:
+            values[mine] = _merge(values[mine], one[its])  # type: ignore[arg-type]
+    return PumpStatistics._make(values)
 
 
 def finish(total: PumpStatistics) -> PumpStatistics:
     """What `add` has made, with its times in seconds."""
-    return total._replace(**{name: getattr(total, name) / 1e9 for name in _TIMES})
+    values: list[Any] = list(total)
+    for mine, _ in _TIMES:
+        values[mine] /= 1e9
+    return PumpStatistics._make(values)
 
 
 def describe(error: BaseException) -> str:
