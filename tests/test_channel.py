@@ -843,7 +843,7 @@ def test_statistics(pump):
     wait_for(lambda: server.statistics().waiting == 2)
     server.get()
     statistics = server.statistics()
-    assert statistics == zgreen.ChannelStatistics(0, 2, 0, 1, 0, 0, 0, 0, 0)
+    assert statistics[:9] == (0, 2, 0, 1, 0, 0, 0, 0, 0)
     assert client.statistics().sent == 2
     getters = park(1, stuck(pump).flush) + park(2, Channel("PULL", pump=pump).get)
     assert [c.statistics().getters for c in pump.channels] == [0, 0, 0, 2]

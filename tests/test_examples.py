@@ -29,7 +29,7 @@ def test_every_example_is_tested() -> None:
     names = {path.name for path in (ROOT / "examples").glob("*.py")}
     assert names == {
         "curve.py", "fan_in.py", "fan_out.py", "logging_pub.py", "monitor.py", "ping_pong.py", "proxy.py", "pub_sub.py",
-        "requester.py", "select_any.py", "serve.py", "wsgi_push.py",
+        "requester.py", "select_any.py", "serve.py", "tracing.py", "wsgi_push.py",
     }  # fmt: skip
 
 
@@ -166,6 +166,20 @@ def test_proxy() -> None:
                 assert prices == list(range(prices[0], prices[0] + len(prices))), "in order, and none is missing"
     assert "servers ended with [0, 0, 0]" in lines
     assert lines[-1].startswith("proxy: statistics: frontend_received=")
+
+
+def test_tracing() -> None:
+    """One trace for each request, from the sender's span by way of the frame to the receiver's."""
+    assert run(example("tracing.py")) == [
+        line
+        for request in ("one", "two")
+        for line in (
+            f"request {request}",
+            "  in the send queue, within send",
+            f"  send, within request {request}",
+            "  work, within send",
+        )
+    ]
 
 
 def post(port: int, path: str, body: str) -> int:

@@ -16,16 +16,16 @@ LAYERS = [
     {"zgreen.__main__"},
     {"zgreen.cli"},
     {"zgreen.live"},
-    {"zgreen.demo", "zgreen.auth", "zgreen.keygen"},
+    {"zgreen.demo", "zgreen.auth", "zgreen.keygen", "zgreen.metrics"},
     {"zgreen"},
     {"zgreen.patterns"},
-    {"zgreen._hub.register"},
+    {"zgreen._hub.register", "zgreen._hub.on_signal"},
     {"zgreen._hub.channel"},
     {"zgreen._hub.monitor", "zgreen._hub.subscribers"},
     {"zgreen._hub.pump"},
-    {"zgreen._hub.queues", "zgreen._hub.exchange"},
+    {"zgreen._hub.queues", "zgreen._hub.exchange", "zgreen._hub.events", "zgreen._hub.dump"},
     {"zgreen._hub.line", "zgreen._hub.call"},
-    {"zgreen._hub.link", "zgreen._hub.process"},
+    {"zgreen._hub.link", "zgreen._hub.process", "zgreen._hub.statistics"},
     {"zgreen._hub"},
     {"zgreen._engine"},
     {"zgreen._errors", "zgreen._message", "zgreen._sockets", "zgreen._version"},
@@ -242,12 +242,12 @@ def test_init_modules_hold_no_logic():
 
 def test_public_names():
     """What a user may rely on, and nothing by accident."""
-    submodules = {"auth", "cli", "demo", "keygen", "live", "patterns"}
+    submodules = {"auth", "cli", "demo", "keygen", "live", "metrics", "patterns"}
     assert {name for name in vars(zgreen) if not name.startswith("_")} - submodules == {
-        "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Fanout", "FanoutStatistics", "ForkedError",
-        "Monitor", "MonitorEvent", "Proxy", "ProxyStatistics", "PubHandler", "Pump", "PumpStatistics", "Requester",
-        "RequesterStatistics", "Server", "ServerStatistics", "Subscription", "ZgreenError", "get_pump",
-        "register_socket", "select", "serve",
+        "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Event", "Fanout", "FanoutStatistics",
+        "ForkedError", "Monitor", "MonitorEvent", "Proxy", "ProxyStatistics", "PubHandler", "Pump", "PumpStatistics",
+        "Requester", "RequesterStatistics", "Server", "ServerStatistics", "Subscription", "ZgreenError",
+        "dump_on_signal", "get_pump", "register_socket", "select", "serve",
     }  # fmt: skip
 
 

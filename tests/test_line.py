@@ -9,12 +9,12 @@ import gevent
 import pytest
 import zmq
 from gevent import monkey
-from gevent.hub import Waiter
 from gevent.queue import Empty, Full
 from support import LIMIT, Gate, block_hub_until, outcome, real_threads, wait_for
 
 from zgreen._engine._mailbox import Mailbox
 from zgreen._engine._pipe import Pipe, Streak
+from zgreen._hub.line import _GreenletWaiter
 from zgreen._hub.link import Link, TimedOut
 from zgreen._hub.queues import RecvQueue, SendQueue
 
@@ -205,13 +205,13 @@ def test_killed_and_woken_in_one_switch(bench, monkeypatch):
     """The waiter has been told but has not run when the kill comes: it has taken nothing."""
     woken = []
 
-    class Deaf(Waiter):
+    class Deaf(_GreenletWaiter):
         def switch(self, _value):
             head.kill(block=False)
             woken.append(1)  # told; the greenlet itself never comes to run its attempt
 
     with monkeypatch.context() as patch:
-        patch.setattr("zgreen._hub.line.Waiter", Deaf)
+        patch.setattr("zgreen._hub.line._GreenletWaiter", Deaf)
         head = bench.getters(1)[0]
     next_ = gevent.spawn(outcome, bench.get)
     bench.waiting(2)

@@ -26,7 +26,6 @@ from support import (
     wait_for,
 )
 
-import zgreen
 from zgreen import BrokenError, Channel, ClosedError, Pump, get_pump
 
 get_ident = monkey.get_original("_thread", "get_ident")
@@ -114,11 +113,11 @@ def test_channels_and_statistics(pump):
     assert server.get() == b"x"
     stuck = Channel("PUSH", pump=pump)
     stuck.put("y")
-    assert pump.statistics() == zgreen.PumpStatistics(3, 1, 1, 1, 0, 0, 0, 0)
+    assert pump.statistics()[:8] == (3, 1, 1, 1, 0, 0, 0, 0)
     stuck.close(linger=0)
     client.close()
     assert pump.channels == (server,)
-    assert pump.statistics() == zgreen.PumpStatistics(1, 1, 1, 0, 0, 0, 0, 1)
+    assert pump.statistics()[:8] == (1, 1, 1, 0, 0, 0, 0, 1)
 
 
 def test_context(pump):

@@ -8,13 +8,15 @@ from ._errors import ClosedError as ClosedError
 from ._errors import ForkedError as ForkedError
 from ._errors import ZgreenError as ZgreenError
 from ._hub.channel import Channel as Channel
-from ._hub.channel import ChannelStatistics as ChannelStatistics
+from ._hub.events import Event as Event
 from ._hub.monitor import Monitor as Monitor
 from ._hub.monitor import MonitorEvent as MonitorEvent
+from ._hub.on_signal import dump_on_signal as dump_on_signal
 from ._hub.pump import Pump as Pump
-from ._hub.pump import PumpStatistics as PumpStatistics
 from ._hub.pump import get_pump as get_pump
 from ._hub.register import register_socket as register_socket
+from ._hub.statistics import ChannelStatistics as ChannelStatistics
+from ._hub.statistics import PumpStatistics as PumpStatistics
 from ._version import __version__ as __version__
 from .patterns.fanout import Fanout as Fanout
 from .patterns.fanout import FanoutStatistics as FanoutStatistics

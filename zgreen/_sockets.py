@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, NamedTuple
 
 import zmq
@@ -56,3 +57,11 @@ def option_name(option: int) -> str:
         return zmq.SocketOption(option).name
     except ValueError:
         return str(option)
+
+
+def error_name(number: int | None) -> str:
+    """Return the name of an errno, the system's or ZeroMQ's own (``EHOSTUNREACH``, ``EFSM``), or its number."""
+    try:
+        return errno.errorcode.get(number or 0) or zmq.Errno(number or 0).name
+    except ValueError:
+        return str(number)

@@ -40,6 +40,18 @@ class Pipe(Protocol):
     refused: int
     dropped: int
 
+    # For statistics alone. As the counts above, the owning thread alone writes them.
+    sent_bytes: int  # of what libzmq has taken
+    received_bytes: int  # of what libzmq gave, the dropped included
+    peak_pending: int  # the most that were pending as a turn began: all but what is put while a turn sends
+    peak_waiting: int  # the most that were there to be got as a turn ended
+    send_turns: int  # turns in which libzmq took or refused any
+    receive_turns: int  # turns in which any were received
+    largest_send: int  # the most messages in one such turn
+    largest_receive: int
+    rings: int  # how often it told the hub, or a thread that waits, of room or a message
+    touches: int  # how often the hub side had to ask it to look at this pipe
+
     def offer(self, message: Any) -> bool:
         """Append a message that needs no `encode`, if there is more room than the putters need, and nothing is due."""
 
@@ -70,6 +82,7 @@ class Engine(Protocol):
     name: str
     ended: bool  # set before the last look into the mailbox: see `post`
     failure: BaseException | None  # why it ended, if nobody asked for it
+    wakeups: int  # how often the owning thread has slept; that thread writes, any reads
 
     def make_pipe(
         self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool

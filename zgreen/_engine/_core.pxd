@@ -91,6 +91,16 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         atomic[uint64_t] received
         atomic[uint64_t] refused
         atomic[uint64_t] dropped
+        atomic[uint64_t] sent_bytes
+        atomic[uint64_t] received_bytes
+        atomic[uint64_t] peak_pending
+        atomic[uint64_t] peak_waiting
+        atomic[uint64_t] send_turns
+        atomic[uint64_t] receive_turns
+        atomic[uint64_t] largest_send
+        atomic[uint64_t] largest_receive
+        atomic[uint64_t] rings
+        atomic[uint64_t] touches
         Bell room
         Bell message
         double deadline
@@ -117,6 +127,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         Counts in_thread
         Counts in_hub
         vector[Event] events
+        atomic[uint64_t] wakeups
         @staticmethod
         double now()
         shared_ptr[Pipe] make_pipe(int, size_t, size_t, Overflow) except +

@@ -68,11 +68,13 @@ class Bell:
         self._look = look
         self._rung = False  # any thread sets it, the mailbox's owner clears it before it looks
 
-    def ring(self) -> None:
-        """Have the mailbox's owner look; any thread."""
-        if not self._rung:
-            self._rung = True
-            self.mailbox.send(self)
+    def ring(self) -> bool:
+        """Have the mailbox's owner look; any thread. False: an earlier ring has asked that already."""
+        if self._rung:
+            return False
+        self._rung = True
+        self.mailbox.send(self)
+        return True
 
     def __call__(self) -> None:
         self._rung = False
@@ -95,6 +97,11 @@ class Reply:
         self.value = value
         self.error = error
         self.mailbox.send(self)
+
+    def instead(self, then: Callable[[Reply], Any]) -> Callable[[Reply], Any]:
+        """Have *then* called, and return what would have been; before it is under way."""
+        before, self._then = self._then, then
+        return before
 
     def __call__(self) -> None:
         self._then(self)

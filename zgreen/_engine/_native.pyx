@@ -128,6 +128,9 @@ cdef class _Core:
         for owner in owners:
             Py_DECREF(<object> owner)
 
+    def wakeups(self):
+        return self.core.wakeups.load()
+
     # ---- the owning thread
 
     def step(self, timeout):
@@ -418,6 +421,46 @@ cdef class NativePipe:
         return self.p.dropped.load()
 
     @property
+    def sent_bytes(self):
+        return self.p.sent_bytes.load()
+
+    @property
+    def received_bytes(self):
+        return self.p.received_bytes.load()
+
+    @property
+    def peak_pending(self):
+        return self.p.peak_pending.load()
+
+    @property
+    def peak_waiting(self):
+        return self.p.peak_waiting.load()
+
+    @property
+    def send_turns(self):
+        return self.p.send_turns.load()
+
+    @property
+    def receive_turns(self):
+        return self.p.receive_turns.load()
+
+    @property
+    def largest_send(self):
+        return self.p.largest_send.load()
+
+    @property
+    def largest_receive(self):
+        return self.p.largest_receive.load()
+
+    @property
+    def rings(self):
+        return self.p.rings.load()
+
+    @property
+    def touches(self):
+        return self.p.touches.load()
+
+    @property
     def number(self):
         return self.p.id
 
@@ -477,6 +520,10 @@ class NativeEngine(Commands):
 
     def _make_mailbox(self):
         return NativeMailbox(self._hub)
+
+    @property
+    def wakeups(self):
+        return self._core.wakeups()
 
     # ---- hub side
 

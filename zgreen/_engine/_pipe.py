@@ -36,9 +36,11 @@ class Pipe:
 
     __slots__ = (
         "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "dropped", "fd", "finished", "flushes",
-        "getters", "idle", "in_maxsize", "incoming", "kind", "low", "message_bell", "multipart", "new_room", "open",
-        "out_low", "out_maxsize", "outgoing", "overflow", "owner", "parts", "putters", "ready", "received",
-        "recv_frame", "refused", "replies", "room_bell", "send_frame", "sent", "socket", "stalls", "starved",
+        "getters", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send", "low", "message_bell",
+        "multipart", "new_room", "open", "out_low", "out_maxsize", "outgoing", "overflow", "owner", "parts",
+        "peak_pending", "peak_waiting", "putters", "ready", "receive_turns", "received", "received_bytes", "recv_frame",
+        "refused", "replies", "rings", "room_bell", "send_frame", "send_turns", "sent", "sent_bytes", "socket",
+        "stalls", "starved", "touches",
     )  # fmt: skip
 
     def __init__(
@@ -82,6 +84,12 @@ class Pipe:
         self.received = 0
         self.refused = 0
         self.dropped = 0
+        # likewise, for statistics alone; see `_api.Pipe`
+        self.sent_bytes = self.received_bytes = 0
+        self.peak_pending = self.peak_waiting = 0
+        self.send_turns = self.receive_turns = 0
+        self.largest_send = self.largest_receive = 0
+        self.rings = self.touches = 0
         # --- the owning thread alone
         self.socket: zmq.Socket[bytes] = None  # type: ignore[assignment]  # from attach() to finish
         self.fd = -1

@@ -58,6 +58,7 @@ class PythonEngine(Commands):
         self._ready: deque[Pipe] = deque()  # round-robin
         self._closing: set[Pipe] = set()  # these have a deadline
         self._stalled: dict[Pipe, float] = {}  # and when to try again
+        self.wakeups = 0  # the owning thread writes, any reads
         self._poller.register(self.mailbox.signaler.fileno())
 
     # ------------------------------------------------------------------ hub side
@@ -106,6 +107,7 @@ class PythonEngine(Commands):
         for _ in range(len(self.mailbox)):  # bounded: what comes meanwhile waits for the next pass
             item = self.mailbox.take()
             if type(item) is Pipe:
+                item.touches += 1
                 self._touch(item)
             elif item is not None:
                 self._run_command(*item)
@@ -119,7 +121,9 @@ class PythonEngine(Commands):
         if self._ready or not self.mailbox.sleeping():
             timeout = 0
         try:
-            for fd in self._poller.poll(timeout):
+            fds = self._poller.poll(timeout)
+            self.wakeups += timeout != 0
+            for fd in fds:
                 target = self._by_fd.get(fd)
                 if target is None:
                     self.mailbox.signaler.drain()
@@ -181,7 +185,7 @@ class PythonEngine(Commands):
         # and what is put meanwhile by one who is awake costs a tenth of that.
         if pipe.new_room and not (writable and len(pipe.outgoing) > pipe.out_low):
             pipe.new_room = False
-            _ring(pipe.room_bell)
+            pipe.rings += _ring(pipe.room_bell)
 
     def _stall(self, pipe: Pipe) -> bool:
         """Whether to leave a message alone that is refused although the socket says POLLOUT.
@@ -199,6 +203,7 @@ class PythonEngine(Commands):
     def _send_some(self, pipe: Pipe) -> bool:
         """Send what is pending, up to a turn's worth; True if libzmq refused for now."""
         outgoing = pipe.outgoing
+        pipe.peak_pending = max(pipe.peak_pending, len(outgoing))
         done = 0
         refused = False
         while outgoing and done < _TURN:
@@ -212,6 +217,8 @@ class PythonEngine(Commands):
             done += 1
             self._report(pipe, frames, reply, error)
         if done:
+            pipe.send_turns += 1
+            pipe.largest_send = max(pipe.largest_send, done)
             pipe.new_room = True
             if pipe.flushes:
                 self._flushed(pipe)
@@ -231,6 +238,7 @@ class PythonEngine(Commands):
                 raise
             return error
         pipe.sent += 1
+        pipe.sent_bytes += len(frames) if type(frames) is bytes else sum(map(len, frames))
         return None
 
     def _report(self, pipe: Pipe, frames: Any, reply: Reply | None, error: BaseException | None) -> None:
@@ -248,18 +256,22 @@ class PythonEngine(Commands):
             message = _receive(pipe)
             if message is None:
                 break
+            pipe.received_bytes += len(message) if type(message) is bytes else sum(map(len, message))
             pipe.deliver(message)
-        if pipe.received != before:
-            _ring(pipe.message_bell)
-
+        done = pipe.received - before
+        if done:
+            pipe.receive_turns += 1
+            pipe.largest_receive = max(pipe.largest_receive, done)
+            pipe.peak_waiting = max(pipe.peak_waiting, len(pipe.incoming))
+            pipe.rings += _ring(pipe.message_bell)
 
 
 _AGAIN = zmq.Again()  # a mark, never raised
 
 
-def _ring(bell: Bell | None) -> None:
-    if bell is not None:
-        bell.ring()
+def _ring(bell: Bell | None) -> bool:
+    """Whether anybody was told who had not been before."""
+    return bell is not None and bell.ring()
 
 
 def _send_parts(pipe: Pipe, frames: tuple[bytes, ...]) -> None:

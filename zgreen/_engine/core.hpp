@@ -68,6 +68,7 @@ class Core : public Shared {
 
     // --- owning thread
     std::vector<Event> events;  // what step() found for its caller, who takes it
+    std::atomic<uint64_t> wakeups{0};  // how often it has slept; it writes, any thread reads
 
     int attach(const std::shared_ptr<Pipe> &pipe, void *socket, int fd) {
         ready_.push_back(pipe);  // what may throw comes first; with no descriptor it is passed over
@@ -137,7 +138,10 @@ class Core : public Shared {
 
     void take_touched() {
         const bool all = inbox.take(taking_);
-        for (const auto &pipe : taking_) make_ready(*pipe);
+        for (const auto &pipe : taking_) {
+            count(pipe->touches);
+            make_ready(*pipe);
+        }
         if (all)
             for (const auto &pipe : pipes_) make_ready(*pipe.second);
         taking_.clear();
@@ -149,6 +153,7 @@ class Core : public Shared {
         if (timeout >= 0) milliseconds = timeout * 1000 >= INT_MAX ? INT_MAX : int(std::ceil(timeout * 1000));
         numbers_.clear();
         poller_.wait(milliseconds, numbers_);
+        if (milliseconds != 0) count(wakeups);
         inbox.wake_up();
         for (const uint64_t number : numbers_) {
             if (number == 0) {
@@ -230,7 +235,7 @@ class Core : public Shared {
     // While more is sent anyway those who wait for room are told when there is much of it: each has to be woken, and
     // what is put meanwhile by one who is awake costs a tenth of that.
     void tell_room(Pipe &pipe) {
-        if (std::exchange(pipe.new_room, false)) pipe.room.ring(hub, NoticeKind::Room, pipe.id);
+        if (std::exchange(pipe.new_room, false) && pipe.room.ring(hub, NoticeKind::Room, pipe.id)) count(pipe.rings);
     }
 
     // Whether there is something; if not, say in `flag` that we will not look, then look once more.
@@ -276,6 +281,7 @@ class Core : public Shared {
     bool send_some(Pipe &pipe, int &error) {
         int done = 0;
         bool refused = false;
+        raise_to(pipe.peak_pending, pipe.pending());
         while (done < kTurn) {
             if (pipe.out.front_empty()) {
                 if (pipe.pending() == 0) break;
@@ -283,6 +289,7 @@ class Core : public Shared {
                 pipe.out.turn();
             }
             Message &message = pipe.out.front();
+            const uint64_t bytes = message.size(api);  // before: what is sent is empty
             const int e = send(pipe, message);
             if (e == EAGAIN) {
                 refused = true;
@@ -296,14 +303,18 @@ class Core : public Shared {
             // only now: until libzmq has it, it counts as pending; but before anybody is told what became of it
             count(pipe.settled);
             try {
-                settle(pipe, message, e);
+                settle(pipe, message, e, bytes);
             } catch (...) {
                 pipe.settled.store(pipe.settled.load() - 1);  // no memory: the loop ends, withdraw() gives what is left
                 throw;
             }
             pipe.out.pop();
         }
-        if (done) pipe.new_room = true;
+        if (done) {
+            count(pipe.send_turns);
+            raise_to(pipe.largest_send, uint64_t(done));
+            pipe.new_room = true;
+        }
         if (pipe.sent.load() + pipe.refused.load() >= pipe.flush_target) {
             pipe.flush_target = UINT64_MAX;
             events.push_back(Event{EventKind::Flushed, pipe.id, 0});
@@ -312,10 +323,11 @@ class Core : public Shared {
     }
 
     // Report what became of a message and let go of it.
-    void settle(Pipe &pipe, Message &message, int error) {
+    void settle(Pipe &pipe, Message &message, int error, uint64_t bytes) {
         const uint64_t token = message.token;
         if (!error) {
             count(pipe.sent);
+            count(pipe.sent_bytes, bytes);
             count(out_thread.freed, int64_t(message.count));
             message.count = 0;
             if (token) hub.send(Notice{NoticeKind::Outcome, pipe.id, token, 0, Message()});
@@ -392,9 +404,15 @@ class Core : public Shared {
         arrived_.reserve(budget);  // what has arrived must have a place
         while (arrived_.size() < budget && receive(pipe, error)) {}
         if (arrived_.empty()) return;
+        uint64_t bytes = 0;
+        for (Message &message : arrived_) bytes += message.size(api);
         count(pipe.received, uint64_t(arrived_.size()));
+        count(pipe.received_bytes, bytes);
+        count(pipe.receive_turns);
+        raise_to(pipe.largest_receive, arrived_.size());
         deliver(pipe);
-        pipe.message.ring(hub, NoticeKind::Message, pipe.id);
+        raise_to(pipe.peak_waiting, pipe.waiting());
+        if (pipe.message.ring(hub, NoticeKind::Message, pipe.id)) count(pipe.rings);
     }
 
     // One whole message onto arrived_; false if there is none now.

@@ -54,6 +54,11 @@ inline void count(std::atomic<T> &counter, T n = 1) {
     counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_release);
 }
 
+// Likewise, for the largest value seen.
+inline void raise_to(std::atomic<uint64_t> &peak, uint64_t value) {
+    if (value > peak.load(std::memory_order_relaxed)) peak.store(value, std::memory_order_release);
+}
+
 // One whole message: `count` frames, none of them shared. Moves by copying bytes, as libzmq's own queues do.
 struct Message {
     uint64_t token = 0;  // who wants to know what becomes of it; 0: nobody
@@ -74,6 +79,11 @@ struct Message {
     Msg *frames() { return many ? many.get() : &one; }
     void reserve(uint32_t frames_) {
         if (frames_ > 1) many.reset(new Msg[frames_]);
+    }
+    uint64_t size(const Api &api) {  // bytes, while it holds its content
+        uint64_t bytes = 0;
+        for (uint32_t i = 0; i < count; ++i) bytes += api.msg_size(&frames()[i]);
+        return bytes;
     }
     void close(const Api &api, Counts &counts) {
         for (uint32_t i = 0; i < count; ++i) api.msg_close(&frames()[i]);

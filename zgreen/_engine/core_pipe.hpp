@@ -135,6 +135,10 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     alignas(64) std::atomic<uint64_t> settled{0};  // sent or refused, or, after `finished`, withdrawn
     std::atomic<uint64_t> delivered{0};
     std::atomic<uint64_t> sent{0}, received{0}, refused{0}, dropped{0};
+    std::atomic<uint64_t> sent_bytes{0}, received_bytes{0};
+    // for statistics alone, once a turn at most: see _api.py's Pipe
+    std::atomic<uint64_t> peak_pending{0}, peak_waiting{0}, send_turns{0}, receive_turns{0};
+    std::atomic<uint64_t> largest_send{0}, largest_receive{0}, rings{0}, touches{0};
 
     // --- owning thread
     void *socket = nullptr;

@@ -90,12 +90,13 @@ class Bell {
     void foreign(int fd) { set(State::kForeign, std::make_shared<Ringer>(fd)); }
     void answered() { rung_.store(false); }  // the hub, before it looks
 
-    void ring(HubBox &box, NoticeKind kind, uint64_t pipe) {  // the owning thread
+    bool ring(HubBox &box, NoticeKind kind, uint64_t pipe) {  // the owning thread; whether it told anybody
         const State state = state_.load();
-        if (state == State::kNobody) return;
+        if (state == State::kNobody) return false;
         if (state == State::kHub) {
-            if (!rung_.exchange(true)) box.send(Notice{kind, pipe, 0, 0, Message()});
-            return;
+            if (rung_.exchange(true)) return false;
+            box.send(Notice{kind, pipe, 0, 0, Message()});
+            return true;
         }
         std::shared_ptr<Ringer> ringer;
         {
@@ -103,6 +104,7 @@ class Bell {
             ringer = ringer_;
         }
         if (ringer) ringer->ring();
+        return ringer != nullptr;
     }
 
   private:

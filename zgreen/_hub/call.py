@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import gevent
 import zmq
+from gevent import monkey
 from gevent.event import AsyncResult
 
 from .._engine._mailbox import Mailbox, Reply
 from .link import Link, TimedOut, wait_for_mail, wait_within
+
+_get_ident = monkey.get_original("_thread", "get_ident")
+
+
+class Callers:
+    """Who waits for the answer to a command, for `dump`; any thread adds and takes itself away."""
+
+    def __init__(self) -> None:
+        self._now: dict[object, tuple[str, Any, int]] = {}
+
+    @contextlib.contextmanager
+    def waiting(self, what: str, here: bool) -> Iterator[None]:
+        """While the caller waits. *here*: it is a greenlet of the hub's thread."""
+        key = object()
+        self._now[key] = (what, gevent.getcurrent() if here else _get_ident(), time.monotonic_ns())
+        try:
+            yield
+        finally:
+            self._now.pop(key, None)
+
+    def who(self) -> dict[str, list[tuple[Any, float]]]:
+        """By what they wait for: as `Line.who`."""
+        now = time.monotonic_ns()
+        found: dict[str, list[tuple[Any, float]]] = {}
+        for what, who, since in tuple(self._now.values()):
+            found.setdefault(what, []).append((who, (now - since) / 1e9))
+        return found
 
 
 class Call:

@@ -10,7 +10,8 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 import gevent
 import zmq
@@ -19,38 +20,22 @@ from gevent.event import AsyncResult
 from .._engine._api import Pipe
 from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
-from .._message import decode, encode
-from .._sockets import Kind, kind_of
-from .call import Call
+from .._message import Frames, decode, encode
+from .._sockets import Kind, error_name, kind_of
+from .call import Call, Callers
+from .dump import Picture, Waits
+from .events import Events, TracedReceives, TracedSends
 from .exchange import Exchange
 from .link import TimedOut
 from .monitor import Monitor, Tap, tap_of, wait_connected
 from .pump import Pump, check_seconds, get_pump
 from .queues import RecvQueue, SendQueue
+from .statistics import ChannelStatistics, describe
 from .subscribers import Subscribers, socket_for
 
 logger = logging.getLogger("zgreen")
 
 OVERFLOWS = ("block", "drop_oldest", "drop_newest")
-
-
-class ChannelStatistics(NamedTuple):
-    """A snapshot of a channel; all counts are of whole messages.
-
-    *sent*: libzmq has taken them; *received*: from libzmq; *pending*: put, not with libzmq; *waiting*: received, nobody
-    has got them; *refused*: by libzmq, for good; *dropped*: by the receive queue's overflow policy; *unsent*: were not
-    sent when the channel ended; *putters* and *getters*: who waits now.
-    """
-
-    sent: int
-    received: int
-    pending: int
-    waiting: int
-    refused: int
-    dropped: int
-    unsent: int
-    putters: int
-    getters: int
 
 
 class Channel:
@@ -134,13 +119,19 @@ class Channel:
         self._connected: set[str] = set()  # of a PUB; whoever connects
         self._offer = self._pipe.offer if kind.sends else _refuse
         self._take = self._pipe.take if self._subscribers is None else self._subscribers.take
-        self._sends = SendQueue(self._link, self._pipe, self._put_error)
+        self._sends: SendQueue | TracedSends = SendQueue(self._link, self._pipe, self._put_error)
         incoming: Any = self._subscribers or self._pipe
-        self._receives = RecvQueue(self._link, incoming, self._get_error)
+        self._receives: RecvQueue | TracedReceives = RecvQueue(self._link, incoming, self._get_error)
         # any thread reads these; the hub's thread writes, but _closing, which whoever closes sets
         self._error: Callable[[], BaseException] | None = None  # the end: what callers get from now on
         self._closing = False
         self._unsent = 0
+        # for statistics and dumps; the hub's thread writes, but _peaks, where a lost maximum does no harm
+        self._sizes = (send_maxsize, recv_maxsize, overflow)
+        self._refusals: dict[str, int] = {}
+        self._last_error: str | None = None
+        self._peaks = (0, 0)  # of pending and waiting, as snapshots have found them
+        self._callers = Callers()
         self._endpoint = ""
         self._on_error: Callable[[BaseException, Any], Any] | None = None
         self._exchange: Exchange | None = None  # from the first request() on; the hub's thread alone
@@ -149,8 +140,10 @@ class Channel:
         self.at_end: list[Callable[[], Any]] = [self._subscribers.wake] if self._subscribers else []
         self.tap: Tap | None = None  # the events of the socket, for `monitor`; the hub's thread alone sets it
         self._pump.join(self)
+        self.trace(self._pump.events)
         try:
-            self._endpoint = self._pump.post("open", self._pipe, plan[0], number, *plan[2:]).wait()
+            with self._callers.waiting("open", self._link.here()):
+                self._endpoint = self._pump.post("open", self._pipe, plan[0], number, *plan[2:]).wait()
         except BaseException:  # refused, or the caller was killed while it waited
             self._abandon()
             raise
@@ -201,6 +194,7 @@ class Channel:
             if reply.error is None:
                 result.set(None)
             else:
+                self._note_refusal(reply.error)
                 result.set_exception(reply.error)
 
         reply = self._link.reply(settle)
@@ -224,7 +218,8 @@ class Channel:
             return True
         call = self._pump.post("flush", self._pipe)
         try:
-            call.wait(timeout)
+            with self._callers.waiting("flush", self._link.here()):
+                call.wait(timeout)
         except zmq.ZMQError:  # the channel ended before
             ended = self._get_error() or ClosedError(f"{self} was closed")
             raise ended from ended.__cause__
@@ -423,8 +418,9 @@ class Channel:
         if not self._link.here():
             raise RuntimeError(f"{self}: wait_subscriber is for the thread of the pump's hub")
         self.check_open()
-        if self._subscribers.wait(wanted, timeout, lambda: self.closed):
-            return True
+        with self._callers.waiting("wait_subscriber", True):
+            if self._subscribers.wait(wanted, timeout, lambda: self.closed):
+                return True
         self.check_open()
         return False
 
@@ -448,20 +444,43 @@ class Channel:
         return self._put_error() is not None
 
     @property
+    def socket_type(self) -> str:
+        """The name of the ZeroMQ socket type: ``"PUSH"``."""
+        return self._kind.name
+
+    @property
     def pump(self) -> Pump:
         """The pump whose thread owns the socket."""
         return self._pump
 
     def statistics(self) -> ChannelStatistics:
-        """A snapshot of the counts since the channel was made."""
+        """A snapshot of the counts since the channel was made; cheap: no thread is asked. From any thread."""
         pipe = self._pipe
-        sent = pipe.sent + (self._exchange.restarts if self._exchange else 0)
-        received = waiting = 0
+        restarts, restart_bytes = (self._exchange.restarts, self._exchange.restart_bytes) if self._exchange else (0, 0)
+        sends, receives = self._sends.line, self._receives.line
+        pending, unsent, dropped = pipe.pending(), self._unsent, pipe.dropped
+        received = received_bytes = receive_turns = largest_receive = waiting = peak_waiting = 0
         if self._kind.receives:
-            received, waiting = pipe.received, (self._subscribers or pipe).waiting()
+            waiting = (self._subscribers or pipe).waiting()
+            received, received_bytes = pipe.received, pipe.received_bytes
+            receive_turns, largest_receive = pipe.receive_turns, pipe.largest_receive
+            peak_waiting = pipe.peak_waiting
+        self._peaks = (
+            max(self._peaks[0], pipe.peak_pending, pending, unsent if self._error else 0),
+            max(self._peaks[1], peak_waiting, waiting),
+        )
+        drops = {self._sizes[2]: dropped, "unsent": unsent}
         return ChannelStatistics(
-            sent, received, pipe.pending(), waiting, pipe.refused, pipe.dropped, self._unsent,
-            len(self._sends.line), len(self._receives.line),
+            pipe.sent + restarts, received, pending, waiting, pipe.refused, dropped, unsent,
+            len(sends), len(receives),
+            pipe.sent_bytes + restart_bytes, received_bytes,
+            *self._peaks,
+            sends.waits, receives.waits, sends.waited(), receives.waited(),
+            MappingProxyType(self._refusals.copy()),
+            MappingProxyType({cause: number for cause, number in drops.items() if number}),
+            pipe.send_turns, receive_turns, pipe.largest_send, largest_receive,
+            pipe.rings, pipe.touches,
+            self._last_error,
         )  # fmt: skip
 
     def close(self, linger: float | None = None) -> int:
@@ -497,7 +516,8 @@ class Channel:
             gevent.spawn(self.close_within, linger, limit)
             return 0
         try:
-            return int(self.begin_close(linger, limit).wait())
+            with self._callers.waiting("close", self._link.here()):
+                return int(self.begin_close(linger, limit).wait())
         except (ClosedError, BrokenError, zmq.ZMQError):
             return self._unsent  # the pump has ended first, and reported
 
@@ -521,14 +541,29 @@ class Channel:
     def push(self, message: Any) -> None:
         """Internal: put *message*, whatever the limit of the send queue: for what was put elsewhere, before a close."""
         try:
-            if not self._pipe.try_push(encode(message), None, -sys.maxsize):
+            frames = encode(message)
+            if not self._pipe.try_push(frames, None, -sys.maxsize):
                 raise self._put_error() or ClosedError(f"{self} is closed")
+            if isinstance(self._sends, TracedSends):
+                self._sends.tell("put", frames)
         except (TypeError, ClosedError, BrokenError) as error:
             self.not_sent(error, message)
 
     def refused(self, frames: Any, error: BaseException) -> None:
         """Internal: libzmq refused a message for good; the hub."""
+        self._note_refusal(error)
         self.not_sent(error, decode(frames))
+
+    def _note_refusal(self, error: BaseException) -> None:
+        """For the statistics; the hub's thread. Not for a message that was left when the channel ended."""
+        if isinstance(error, zmq.ZMQError):
+            name = error_name(error.errno)
+            self._refusals[name] = self._refusals.get(name, 0) + 1
+            self._note_error(error)
+
+    def _note_error(self, error: BaseException) -> None:
+        self._last_error = describe(error)
+        self._pump.note_error(f"{self}: {self._last_error}")
 
     def not_sent(self, error: BaseException, message: Any) -> None:
         """Internal: report a message that will not be sent; the hub's thread."""
@@ -546,6 +581,8 @@ class Channel:
         """Internal: the socket is closed; the hub. See `_api.Owner`."""
         if self._error is not None:
             return
+        if error is not None:
+            self._note_error(error)
         self._error = self._end_error(error)
         self._pipe.open = False
         self._unsent = held + len(unsent)
@@ -560,6 +597,51 @@ class Channel:
                 self, self._unsent, self._unsent - held, held,
             )  # fmt: skip
         self._leave()
+
+    def trace(self, events: Events) -> None:
+        """Have what happens to messages told, if somebody listens; else have nothing in the way. The hub's thread."""
+        listened = events.callback is not None
+        if listened == isinstance(self._sends, TracedSends):
+            return
+        if isinstance(self._sends, TracedSends):
+            self._sends = self._sends.queue
+        else:
+            self._sends = TracedSends(self, events, self._sends, self._pipe, self._link, self._traced_failed)
+        if isinstance(self._receives, TracedReceives):
+            self._receives.stop()
+            self._receives = self._receives.queue
+        elif self._kind.receives:
+            self._receives = TracedReceives(self, events, self._receives, self._pipe, self._link)
+        # last: what goes the short way until then is not told, but goes
+        self._offer = _refuse if listened or not self._kind.sends else self._pipe.offer
+        takes = self._pipe.take if self._subscribers is None else self._subscribers.take
+        self._take = _nothing if listened and self._kind.receives else takes
+
+    def _traced_failed(self, error: BaseException, frames: Frames) -> None:
+        """As the owning thread does for a message that nobody waits for; the hub."""
+        if isinstance(error, zmq.ZMQError):
+            self.refused(frames, error)
+        elif self._on_error is not None:
+            self.not_sent(error, decode(frames))
+
+    def sent_by_command(self, frames: Frames) -> None:
+        """A request that took the place of one that was given up; the hub's thread."""
+        if isinstance(self._sends, TracedSends):
+            self._sends.tell("put", frames)
+            self._sends.tell("sent", frames)
+
+    def picture(self) -> Picture:
+        """For `dump`; any thread."""
+        waits = [Waits("put", self._sends.line.who()), Waits("get", self._receives.line.who())]
+        if self._exchange is not None:
+            waits.append(Waits("request, for their turn", self._exchange.who()))
+        waits += [Waits(what, who) for what, who in self._callers.who().items()]
+        state = "has ended" if self._error is not None else "is being closed" if self._closing else "open"
+        send_maxsize, recv_maxsize, _ = self._sizes
+        return Picture(
+            repr(self), state, self.statistics(), send_maxsize, recv_maxsize,
+            self._kind.sends, self._kind.receives, waits,
+        )  # fmt: skip
 
     def pump_ended(self) -> None:
         """Internal: the owning thread will do nothing any more; the hub."""
@@ -658,14 +740,15 @@ class Channel:
         if ended is not None:
             raise ended
         try:
-            return self._pump.post("call", self._pipe, name, *args).wait()
+            with self._callers.waiting(name, self._link.here()):
+                return self._pump.post("call", self._pipe, name, *args).wait()
         except zmq.ZMQError as error:
             if error.errno in (zmq.ENOTSOCK, zmq.ETERM):  # closed meanwhile
                 ended = self._put_error() or error
                 raise ended from ended.__cause__
             raise
 
-    def _linked(self) -> RecvQueue:
+    def _linked(self) -> RecvQueue | TracedReceives:
         """The receive queue, for whoever waits on several things at once."""
         if not self._kind.receives:
             raise self._cannot("receive")
@@ -684,8 +767,12 @@ class Channel:
 
 
 def _refuse(_message: Any) -> bool:
-    """In place of `Pipe.offer`, for sockets that cannot send."""
+    """In place of `Pipe.offer`, for sockets that cannot send, and while puts are told to `Pump.on_event`."""
     return False
+
+
+def _nothing() -> None:
+    """In place of `Pipe.take`, while gets are told to `Pump.on_event`."""
 
 
 def _endpoint(name: str, value: Any) -> str:

@@ -23,6 +23,7 @@ from gevent.queue import Empty, Full
 
 from .._engine._api import Pipe
 from .._message import Frames
+from .events import measure
 from .line import Line
 from .link import Link, TimedOut
 
@@ -43,7 +44,9 @@ class Exchange:
         self._busy = False  # somebody has the turn
         self._correlates = False  # all that the REQ may still get a reply to was sent with REQ_CORRELATE
         self._answered = 0  # pipe.sent when the last reply was got; -1: a reply may still come
-        self.restarts = 0  # how many requests the restart command has sent: the pipe did not count them
+        # what the restart command has sent: the pipe did not count it
+        self.restarts = 0
+        self.restart_bytes = 0
 
     def request(self, frames: Frames, timeout: float | None) -> Any:
         """See `Channel.request`."""
@@ -59,6 +62,10 @@ class Exchange:
                 self._line.nudge()
         except (Full, Empty, TimedOut):
             raise TimeoutError(f"{self._channel}: no reply within {timeout:g} s") from None
+
+    def who(self) -> list[tuple[Any, float]]:
+        """Who waits for a turn; see `Line.who`."""
+        return self._line.who()
 
     def _take_turn(self, deadline: float | None) -> None:
         def attempt() -> bool:
@@ -101,7 +108,10 @@ class Exchange:
             pass
         self._correlates = True  # before the command: it is carried out even if who waits for it is killed
         sent = bool(self._call("restart", frames))
-        self.restarts += sent
+        if sent:
+            self.restarts += 1
+            self.restart_bytes += measure(frames)[0]
+            self._channel.sent_by_command(frames)
         return sent
 
 

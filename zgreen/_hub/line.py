@@ -15,9 +15,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gevent import monkey
+from gevent import getcurrent, monkey
 from gevent.hub import Waiter
 
 from .._engine._mailbox import Bell, Mailbox
@@ -25,6 +25,21 @@ from .link import Link, TimedOut, wait_for_mail, wait_within
 
 # A real one, whatever was patched; reentrant, because a signal handler or a finalizer may put, too.
 _RLock = monkey.get_original("_thread", "RLock")
+_get_ident = monkey.get_original("_thread", "get_ident")
+
+if TYPE_CHECKING:
+    _Waiter = Waiter[None]
+else:
+    _Waiter = Waiter
+
+
+class _GreenletWaiter(_Waiter):
+    """A greenlet of the hub."""
+
+    __slots__ = ("since", "who")
+
+    who: Any
+    since: int
 
 
 class _ThreadWaiter:
@@ -33,6 +48,8 @@ class _ThreadWaiter:
     def __init__(self) -> None:
         self._mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.bell = Bell(self._mailbox, lambda: None)
+        self.who: Any = None
+        self.since = 0
 
     def switch(self, _value: None) -> None:
         """Wake it."""
@@ -55,8 +72,9 @@ class _LinkWaiter:
 
     def __init__(self, line: Line, callback: Callable[[Any], Any], subject: Any) -> None:
         self._line = line
-        self.callback = callback
+        self.callback = self.who = callback
         self.subject = subject
+        self.since = time.monotonic_ns()
 
     def switch(self, _value: None) -> None:
         """Leave the line and call, now; the hub only."""
@@ -72,9 +90,14 @@ class Line:
         self._ready = ready
         self._listen = listen
         self._bell = Bell(link.mailbox, self.dispatch)  # every greenlet's
+        self._idle_bell: Bell | None = None  # under the lock
         self._lock = _RLock()  # over _waiters and _listen together, so that the bell is the head's
-        self._waiters: deque[Waiter[None] | _ThreadWaiter | _LinkWaiter] = deque()  # a Waiter is a greenlet of the hub
+        self._waiters: deque[_GreenletWaiter | _ThreadWaiter | _LinkWaiter] = deque()
         self._dispatching = False  # the hub's thread alone
+        # whoever waits writes these, under the lock; callbacks do not count
+        self.waits = 0  # how often somebody had to wait
+        self._now = 0  # so many wait now
+        self._waited = 0  # nanoseconds: the ends of all waits, less their beginnings, so less those of `_now`
         self._turn = False  # a callback is being told, and nobody has taken its turn; the hub's thread alone writes
 
     def __len__(self) -> int:
@@ -83,10 +106,15 @@ class Line:
     def wait_turn(self, attempt: Callable[[], bool], timeout: float | None) -> None:
         """Wait until *attempt*, made at the head of the line, succeeds; TimedOut after *timeout* seconds."""
         here = self._link.here()
-        waiter: Waiter[None] | _ThreadWaiter = Waiter(self._link.hub) if here else _ThreadWaiter()
+        waiter = _GreenletWaiter(self._link.hub) if here else _ThreadWaiter()
+        waiter.who = getcurrent() if here else _get_ident()
+        waiter.since = time.monotonic_ns()
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             self._waiters.append(waiter)
+            self.waits += 1
+            self._now += 1
+            self._waited -= waiter.since
             self._tell_pipe()
         try:
             # The attempt comes after the bell is set: what happens in between rings.
@@ -103,24 +131,47 @@ class Line:
             if not here or not self._dispatching:
                 self.nudge()
 
-    def _leave(self, waiter: Waiter[None] | _ThreadWaiter | _LinkWaiter) -> None:
+    def _leave(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
         with self._lock:
             if self._waiters[0] is waiter:
                 self._waiters.popleft()
             else:
                 self._waiters.remove(waiter)
+            self._count_end(waiter)
             self._tell_pipe()
+
+    def _count_end(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
+        """Under the lock."""
+        if not isinstance(waiter, _LinkWaiter):
+            self._now -= 1
+            self._waited += time.monotonic_ns()
+
+    def waited(self) -> float:
+        """Seconds, of all waits together, those that go on included; any thread."""
+        with self._lock:
+            return (self._waited + self._now * time.monotonic_ns()) / 1e9
+
+    def who(self) -> list[tuple[Any, float]]:
+        """Who stands in line (a greenlet, a thread's ident, a callback), and for how many seconds; any thread."""
+        now = time.monotonic_ns()
+        return [(waiter.who, (now - waiter.since) / 1e9) for waiter in tuple(self._waiters)]
 
     def _tell_pipe(self) -> None:
         """Whom to ring, and how much a newcomer must leave; all, while a turn is given: it must come here, to claim
         it. Under the lock."""
         waiting = len(self._waiters)
         if not waiting:
-            bell = None
+            bell = self._idle_bell
         else:
             head = self._waiters[0]
             bell = head.bell if type(head) is _ThreadWaiter else self._bell
         self._listen(bell, sys.maxsize if self._turn else waiting)
+
+    def listen_idle(self, bell: Bell | None) -> None:
+        """Have *bell* rung when there is something while nobody waits; any thread."""
+        with self._lock:
+            self._idle_bell = bell
+            self._tell_pipe()
 
     def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
         """Have the hub call ``callback(subject)``, once, at the head of the line and when it could go on; the hub's
@@ -169,6 +220,9 @@ class Line:
     def forked(self) -> None:
         """In the child of a fork: the threads that wait are not there, nor is the one that may have held the lock."""
         self._lock = _RLock()
+        for waiter in self._waiters:
+            if isinstance(waiter, _ThreadWaiter):
+                self._count_end(waiter)
         self._waiters = deque(waiter for waiter in self._waiters if not isinstance(waiter, _ThreadWaiter))
 
     def nudge(self) -> None:

@@ -30,6 +30,7 @@ class Link:
         self.replies: set[Reply] = set()  # the hub's thread alone: those that have not come yet
         self.look: Callable[[], list[Callable[[], Any]]] = list  # what the engine has beside the mailbox
         self.stopped = False
+        self.wakeups = 0  # how often it was rung; the hub's thread writes
         self.exiting = False  # the process ends: who waits is not woken for that
         self._inbox: deque[Callable[[], Any]] = deque()  # taken from the mailbox, not done
         self._watcher: Any = None
@@ -120,6 +121,7 @@ class Link:
     def _on_ring(self) -> None:
         if self.stopped:
             return
+        self.wakeups += 1
         try:
             self.mailbox.signaler.drain()
             self.take_mail()

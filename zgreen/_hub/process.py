@@ -22,6 +22,7 @@ class Pumped(Protocol):
     def end_exit(self, deadline: float) -> None: ...
     def park_thread(self, parked: set[Any]) -> None: ...
     def after_fork(self) -> None: ...
+    def dump(self) -> str: ...
 
 
 _pumps: weakref.WeakSet[Pumped] = weakref.WeakSet()
@@ -52,6 +53,11 @@ def _register_with_multiprocessing() -> None:
 
     # its threads are joined later: they must be woken
     Finalize(None, _at_exit, kwargs={"park": False}, exitpriority=100)
+
+
+def pumps() -> list[Pumped]:
+    """Those of this process that live, by name."""
+    return sorted(_pumps, key=repr)
 
 
 def _at_exit(park: bool = True) -> None:

@@ -12,7 +12,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import gevent
 import zmq
@@ -25,7 +25,11 @@ from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
 from . import process
 from .call import Call
+from .dump import Picture, picture_of_pump
+from .events import Event as MessageEvent
+from .events import Events
 from .link import Link, TimedOut
+from .statistics import NOTHING, ChannelStatistics, PumpStatistics, add, describe, finish
 
 if TYPE_CHECKING:
     from .channel import Channel
@@ -43,6 +47,7 @@ _MAX_SOCKETS = 65535  # of our own contexts: libzmq's default of 1023 would be t
 _numbers = itertools.count(1)
 _sleep = monkey.get_original("time", "sleep")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
+_RLock = monkey.get_original("_thread", "RLock")  # reentrant: a signal handler may ask for a dump
 
 
 def _select_original(name: str) -> Any:
@@ -52,23 +57,12 @@ def _select_original(name: str) -> Any:
         return None  # not on this platform
 
 
-class PumpStatistics(NamedTuple):
-    """A snapshot of a pump. *unsent* counts messages of channels closed so far that were not sent."""
-
-    channels: int
-    sent: int
-    received: int
-    pending: int
-    waiting: int
-    refused: int
-    dropped: int
-    unsent: int
-
-
 class Member(Protocol):
     """What a pump needs to know of its channels; the hub's thread calls these, but `begin_close`."""
 
-    def statistics(self) -> Any: ...
+    def statistics(self) -> ChannelStatistics: ...
+    def picture(self) -> Picture: ...
+    def trace(self, events: Events) -> None: ...
     def close_within(self, linger: float | None, limit: float) -> int: ...
     def begin_close(self, linger: float | None, limit: float, blocking: bool = False) -> Call: ...
     def pump_ended(self) -> None: ...
@@ -118,7 +112,8 @@ class Pump:
         )
         self._link.look = self._engine.look
         # the hub's thread alone, but _error, which any thread may read
-        self._members: dict[Member, None] = {}  # in the order they came
+        self._members: dict[Member, int] = {}  # in the order they came, with their numbers
+        self._count = itertools.count(1)
         self._pool: ThreadPool | None = None
         self._started = Event()
         self._ended = Event()
@@ -126,8 +121,10 @@ class Pump:
         self._closing = False
         self._job: gevent.Greenlet[..., None] | None = None  # shutdown's
         self._exit_calls: list[Call] = []
-        self._unsent = 0
-        self._past = [0, 0, 0, 0]  # sent, received, refused, dropped of channels that are closed
+        self._past_lock = _RLock()  # over _members and _past together, where one goes into the other
+        self._past = NOTHING  # the figures of the channels that are closed; the hub's thread writes
+        self._last_error: str | None = None  # the hub's thread writes
+        self.events = Events(self._link, self)  # for channels
         process.watch(self)
 
     # ------------------------------------------------------------------ what a user sees
@@ -157,20 +154,60 @@ class Pump:
         """The open channels, oldest first."""
         return tuple(self._members)  # type: ignore[arg-type]
 
+    def numbered(self) -> tuple[tuple[int, Channel], ...]:
+        """The open channels, each with its number: the first that this pump had is 1."""
+        return tuple((number, channel) for channel, number in tuple(self._members.items()))  # type: ignore[misc]
+
     def statistics(self) -> PumpStatistics:
-        """Counts since the start, of all channels together."""
-        sent, received, refused, dropped = self._past
-        pending = waiting = 0
-        members = tuple(self._members)
-        for member in members:
-            s = member.statistics()
-            sent += s.sent
-            received += s.received
-            refused += s.refused
-            dropped += s.dropped
-            pending += s.pending
-            waiting += s.waiting
-        return PumpStatistics(len(members), sent, received, pending, waiting, refused, dropped, self._unsent)
+        """Counts since the start, of all channels together; costs about as much as theirs. From any thread."""
+        with self._past_lock:
+            members, total = tuple(self._members), self._past
+        return finish(add(total, [member.statistics() for member in members]))._replace(
+            channels=len(members), hub_wakeups=self._link.wakeups, thread_wakeups=self._engine.wakeups,
+            last_error=self._last_error,
+        )  # fmt: skip
+
+    @property
+    def on_event(self) -> Callable[[MessageEvent], Any] | None:
+        """Called by the hub, ``on_event(event)``, with an :class:`Event` for each message that is put, sent, received
+        or got on any channel of this pump. Default: None, which costs nothing.
+
+        It must not wait. What it raises is logged. It is called soon after the event, not within the put or get; what
+        one greenlet does is told in order. If the hub does not run for so long that 100,000 events wait, those that
+        come then are not told, which is logged. Channels do not go their shortest way meanwhile: a put and a get take
+        some microseconds, and the hub hears of each message.
+
+        :raises TypeError: it is neither callable nor None.
+        :raises RuntimeError: set on another thread than the hub's.
+        """
+        return self.events.callback
+
+    @on_event.setter
+    def on_event(self, callback: Callable[[MessageEvent], Any] | None) -> None:
+        if callback is not None and not callable(callback):
+            raise TypeError(f"on_event must be callable or None, not {type(callback).__name__}")
+        if not self._link.here():
+            raise RuntimeError(f"{self}: set on_event on the thread of the pump's hub")
+        self.events.callback = callback
+        for member in tuple(self._members):
+            member.trace(self.events)
+
+    def dump(self) -> str:
+        """A picture in words, of several lines: the state of the pump and of each channel, how long the queues are,
+        who waits (greenlets with the line of your code in which they do, threads by name) and for how long.
+
+        From any thread, and from a signal handler: it waits for nobody. See :func:`zgreen.dump_on_signal`.
+        """
+        channels = [member.picture() for member in tuple(self._members)]
+        return picture_of_pump(repr(self), self._state(), self.statistics(), len(self._link.replies), channels)
+
+    def _state(self) -> str:
+        error = self.error()
+        if error is not None:
+            return str(error).removeprefix(f"{self} ")
+        if self._closing:
+            return "is being shut down"
+        return f"{self._engine.name} engine, " + ("running" if self._started.is_set() else "not started")
 
     def start(self) -> Pump:
         """Start the owning thread, if it does not run; return when it is ready. Channels do this by themselves."""
@@ -217,7 +254,7 @@ class Pump:
                 self._ended.wait(max(0.0, deadline - time.monotonic()))
         elif self.error() is None:
             self._shut_down_from_outside(linger, deadline)
-        return self._unsent
+        return self._past.unsent
 
     def __enter__(self) -> Pump:
         return self.start()
@@ -278,14 +315,19 @@ class Pump:
 
     def join(self, member: Member) -> None:
         """Internal: a channel is open."""
-        self._members[member] = None
+        self._members[member] = next(self._count)
 
     def leave(self, member: Member) -> None:
         """Internal: a channel is closed; its counts stay."""
-        if self._members.pop(member, member) is None:
-            s = member.statistics()
-            self._past = [a + b for a, b in zip(self._past, (s.sent, s.received, s.refused, s.dropped), strict=True)]
-            self._unsent += s.unsent
+        if member in self._members:
+            past = add(self._past, [member.statistics()], closed=True)
+            with self._past_lock:
+                del self._members[member]
+                self._past = past
+
+    def note_error(self, text: str) -> None:
+        """Internal: for the statistics; the hub's thread."""
+        self._last_error = text
 
     # ------------------------------------------------------------------ life and death
 
@@ -309,10 +351,13 @@ class Pump:
         if self._error is not None:
             return
         self._error = self._end_error
-        if self._engine.failure is not None:
-            logger.error("%s has ended by an error", self, exc_info=self._engine.failure)
+        failure = self._engine.failure
+        if failure is not None:
+            logger.error("%s has ended by an error", self, exc_info=failure)
         for member in tuple(self._members):
             member.pump_ended()
+        if failure is not None:  # after what follows from it
+            self.note_error(describe(failure))
 
     def _on_gone(self, _result: Any) -> None:
         """The owning thread's run is over, or is given up; the hub, because waiters are woken here."""
@@ -432,6 +477,7 @@ class Pump:
     def after_fork(self) -> None:
         """Internal: in the child: nothing of it works here; touch no libzmq object."""
         self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one, or use get_pump()")
+        self._past_lock = _RLock()
         self._started.set()
         self._ended.set()
         self._link.stop()

@@ -354,6 +354,11 @@ class Proxy:
         self._end_now()
         return True
 
+    def dump(self) -> str:
+        """Internal: one line for :func:`zgreen.dump_on_signal`."""
+        state = "closed" if self.closed else "running" if self._proxying is not None else "not started"
+        return f"{self}: {state}\n"
+
     def park_thread(self, parked: set[Any]) -> None:
         """Internal: the pump that it belongs to does that."""
 

@@ -1,0 +1,180 @@
+"""What is counted, as immutable snapshots, and how those of channels add up. Hub side; any thread; imports nothing.
+
+Who writes: the counts of messages, bytes, turns, rings and peaks are the owning thread's alone (`_engine/_api.Pipe`);
+waits are counted by whoever waits, under the lock of its line; refusals by cause and errors by the hub's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+NONE: Mapping[str, int] = MappingProxyType({})
+
+
+class ChannelStatistics(NamedTuple):
+    """A snapshot of a channel, since it was made. Counts are of whole messages, sizes in bytes, times in seconds.
+
+    *sent*: libzmq has taken them; *received*: from libzmq; *pending*: put, not with libzmq; *waiting*: received, nobody
+    has got them; *refused*: by libzmq, for good; *dropped*: by the receive queue's overflow policy; *unsent*: were not
+    sent when the channel ended; *putters* and *getters*: who waits now.
+
+    *sent_bytes*, *received_bytes*: the contents of *sent* and *received*, without ZeroMQ's framing.
+    *peak_pending*, *peak_waiting*: the most there were when the owning thread began to send, or ended to receive, and
+    at each snapshot: what comes and goes in between is not seen.
+    *put_waits*, *get_waits*: how many puts and gets had to wait; *put_wait_seconds*, *get_wait_seconds*: for how long,
+    together, those that wait now included.
+    *refusals*: *refused* by the name of the error (``"EHOSTUNREACH"``), as far as the hub has been told.
+    *drops*: what was lost, by cause: ``"drop_oldest"``, ``"drop_newest"`` (*dropped*), ``"unsent"``.
+    *send_turns*, *receive_turns*: the owning thread's turns in which any message went that way; *largest_send* and
+    *largest_receive*: the most messages in one of them; :attr:`mean_send`, :attr:`mean_receive`.
+    *hub_wakeups*: how often the owning thread told the hub, or a thread that waits, that there is room or a message;
+    *thread_wakeups*: how often it had to be asked to look at this channel.
+    *last_error*: the last refusal by libzmq, or why the channel ended if nobody asked for it, as text; None: none.
+    """
+
+    sent: int
+    received: int
+    pending: int
+    waiting: int
+    refused: int
+    dropped: int
+    unsent: int
+    putters: int
+    getters: int
+    sent_bytes: int
+    received_bytes: int
+    peak_pending: int
+    peak_waiting: int
+    put_waits: int
+    get_waits: int
+    put_wait_seconds: float
+    get_wait_seconds: float
+    refusals: Mapping[str, int]
+    drops: Mapping[str, int]
+    send_turns: int
+    receive_turns: int
+    largest_send: int
+    largest_receive: int
+    hub_wakeups: int
+    thread_wakeups: int
+    last_error: str | None
+
+    @property
+    def mean_send(self) -> float:
+        """Messages per turn that the owning thread sent in; 0.0 if none."""
+        return _mean(self.sent + self.refused, self.send_turns)
+
+    @property
+    def mean_receive(self) -> float:
+        """Messages per turn that the owning thread received in; 0.0 if none."""
+        return _mean(self.received, self.receive_turns)
+
+
+class PumpStatistics(NamedTuple):
+    """A snapshot of a pump: all its channels together, those that are closed included, so no count ever goes down.
+
+    *channels*: the open ones; *pending* and *waiting*: in those. *unsent* counts messages of channels closed so far
+    that were not sent. *peak_pending*, *peak_waiting*, *largest_send*, *largest_receive*: of the one channel that had
+    the most. *hub_wakeups*: how often the hub was woken by the owning thread; *thread_wakeups*: how often the owning
+    thread has slept and gone on. *last_error*: the last of any channel's, or why the pump broke. The others are those
+    of :class:`ChannelStatistics`, added up.
+    """
+
+    channels: int
+    sent: int
+    received: int
+    pending: int
+    waiting: int
+    refused: int
+    dropped: int
+    unsent: int
+    sent_bytes: int
+    received_bytes: int
+    peak_pending: int
+    peak_waiting: int
+    put_waits: int
+    get_waits: int
+    put_wait_seconds: float
+    get_wait_seconds: float
+    refusals: Mapping[str, int]
+    drops: Mapping[str, int]
+    send_turns: int
+    receive_turns: int
+    largest_send: int
+    largest_receive: int
+    hub_wakeups: int
+    thread_wakeups: int
+    last_error: str | None
+
+    @property
+    def mean_send(self) -> float:
+        """Messages per turn that the owning thread sent in; 0.0 if none."""
+        return _mean(self.sent + self.refused, self.send_turns)
+
+    @property
+    def mean_receive(self) -> float:
+        """Messages per turn that the owning thread received in; 0.0 if none."""
+        return _mean(self.received, self.receive_turns)
+
+
+NOTHING = PumpStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, NONE, NONE, 0, 0, 0, 0, 0, 0, None)
+
+
+def _places(*names: str) -> tuple[tuple[int, int], ...]:
+    """Where a figure stands: in a pump's snapshot, and in a channel's."""
+    return tuple((PumpStatistics._fields.index(name), ChannelStatistics._fields.index(name)) for name in names)
+
+
+_GAUGES = _places("pending", "waiting")
+_SUMS = _places(
+    "sent", "received", "refused", "dropped", "unsent", "sent_bytes", "received_bytes", "put_waits", "get_waits",
+    "send_turns", "receive_turns",
+)  # fmt: skip
+_PEAKS = _places("peak_pending", "peak_waiting", "largest_send", "largest_receive")
+_TIMES = _places("put_wait_seconds", "get_wait_seconds")
+_MAPPINGS = _places("refusals", "drops")
+
+
+def add(total: PumpStatistics, ones: Iterable[ChannelStatistics], closed: bool = False) -> PumpStatistics:
+    """*total* with the figures of channels; *closed*: they have ended, so what they hold is no longer the pump's.
+
+    Until `finish` the times in *total* are whole nanoseconds: a sum of floats depends on the order of its parts, and
+    so would go down, by its last bit, when channels close in another order than they were made.
+    """
+    values: list[Any] = list(total)
+    sums = _SUMS if closed else _SUMS + _GAUGES
+    for one in ones:
+        for mine, its in sums:
+            values[mine] += one[its]
+        for mine, its in _PEAKS:
+            values[mine] = max(values[mine], one[its])
+        for mine, its in _TIMES:
+            values[mine] += round(one[its] * 1e9)  # type: ignore[operator]
+        for mine, its in _MAPPINGS:
+            values[mine] = _merge(values[mine], one[its])  # type: ignore[arg-type]
+    return PumpStatistics._make(values)
+
+
+def finish(total: PumpStatistics) -> PumpStatistics:
+    """What `add` has made, with its times in seconds."""
+    values: list[Any] = list(total)
+    for mine, _ in _TIMES:
+        values[mine] /= 1e9
+    return PumpStatistics._make(values)
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line of text: a snapshot must not keep its traceback alive."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _merge(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
+    if not b:
+        return a
+    return MappingProxyType({key: a.get(key, 0) + b.get(key, 0) for key in (*a, *(k for k in b if k not in a))})
+
+
+def _mean(messages: int, turns: int) -> float:
+    return messages / turns if turns else 0.0
