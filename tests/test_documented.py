@@ -25,12 +25,12 @@ CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(valu
 # says so.
 INTERNAL = {
     "zgreen.Channel": {"before_close", "at_end", "tap", "close_within", "begin_close", "push", "refused", "not_sent",
-                       "ended", "pump_ended", "forked", "check_open"},
+                       "ended", "pump_ended", "forked", "check_open", "trace", "sent_by_command", "picture"},
     "zgreen.Pump": {"link", "make_pipe", "error", "check", "post", "new_call", "send", "join", "leave",
-                    "begin_exit", "end_exit", "park_thread", "after_fork"},
+                    "note_error", "numbered", "begin_exit", "end_exit", "park_thread", "after_fork"},
     "zgreen.Fanout": {"check_thread", "may_wait", "close_one", "abandon"},
     "zgreen.Monitor": {"take", "wake"},
-    "zgreen.Proxy": {"begin_exit", "park_thread", "end_exit", "after_fork"},
+    "zgreen.Proxy": {"dump", "begin_exit", "park_thread", "end_exit", "after_fork"},
 }  # fmt: skip
 
 

@@ -599,7 +599,8 @@ class Channel:
         self._leave()
 
     def trace(self, events: Events) -> None:
-        """Have what happens to messages told, if somebody listens; else have nothing in the way. The hub's thread."""
+        """Internal: have what happens to messages told, if somebody listens; else nothing is in the way. The hub's
+        thread."""
         listened = events.callback is not None
         if listened == isinstance(self._sends, TracedSends):
             return
@@ -625,13 +626,13 @@ class Channel:
             self.not_sent(error, decode(frames))
 
     def sent_by_command(self, frames: Frames) -> None:
-        """A request that took the place of one that was given up; the hub's thread."""
+        """Internal: a request that took the place of one that was given up; the hub's thread."""
         if isinstance(self._sends, TracedSends):
             self._sends.tell("put", frames)
             self._sends.tell("sent", frames)
 
     def picture(self) -> Picture:
-        """For `dump`; any thread."""
+        """Internal: for `dump`; any thread."""
         waits = [Waits("put", self._sends.line.who()), Waits("get", self._receives.line.who())]
         if self._exchange is not None:
             waits.append(Waits("request, for their turn", self._exchange.who()))

@@ -155,7 +155,7 @@ class Pump:
         return tuple(self._members)  # type: ignore[arg-type]
 
     def numbered(self) -> tuple[tuple[int, Channel], ...]:
-        """The open channels, each with its number: the first that this pump had is 1."""
+        """Internal: the open channels, each with its number: the first that this pump had is 1."""
         return tuple((number, channel) for channel, number in tuple(self._members.items()))  # type: ignore[misc]
 
     def statistics(self) -> PumpStatistics:
