@@ -18,7 +18,8 @@ BATCH = 50  # messages in one event
 
 def event(name: str, value: Any) -> bytes:
     """A server-sent event; JSON has no line breaks, so its data is one line."""
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), json.dumps(value, separators=(",", ":")).encode())
+    text = json.dumps(value, separators=(",", ":"), default=dict)  # statistics hold read-only mappings
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), text.encode())
 
 
 def shown(frames: tuple[bytes, ...]) -> tuple[str, str]:
