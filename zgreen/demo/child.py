@@ -6,11 +6,16 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent.event import Event
 from gevent.subprocess import PIPE, Popen
+
+# `-m` looks in the current folder first: from here it finds the zgreen that runs us, not one that lies in a clone
+# beside it without its native engine.
+_HOME = Path(__file__).resolve().parents[2]
 
 
 class Child:
@@ -37,6 +42,7 @@ class Child:
         # order. They notice the end of their standard input if it cannot.
         self._process = Popen(
             [sys.executable, "-m", f"zgreen.demo.{name}", *arguments],
+            cwd=_HOME,
             stdin=PIPE,
             stdout=PIPE,
             start_new_session=True,
