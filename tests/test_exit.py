@@ -169,6 +169,42 @@ def test_what_was_put_is_delivered_when_the_process_ends(sender):
         assert finish(process) == (0, "", "")
 
 
+def test_who_waits_for_room_in_another_thread_as_the_process_ends_is_left_in_peace():
+    """What was put by then is sent, which makes room, but whoever waited for that can no longer put. That hub must
+    not look again and again: it would take the GIL from the owning thread, and the linger would run out."""
+    code = """
+        import atexit
+        from zgreen._hub.line import Line
+
+        looks = [0]
+        atexit.register(lambda: print(looks[0]))  # called last
+        dispatch = Line.dispatch
+
+        def counted(line):
+            looks[0] += 1
+            dispatch(line)
+
+        Line.dispatch = counted
+
+        def work(done):
+            in_ = gevent.queue.Queue()
+            zgreen.register_socket(in_, socket_type="push", configurator=lambda socket: socket.connect(endpoint))
+            for message in messages:
+                in_.put(message)
+            done()
+            forever()
+
+        real_thread(work)
+    """
+    number = 10_000
+    with raw_socket(zmq.PULL, bind=ANY) as pull:
+        process = script(program(PREAMBLE, code), endpoint_of(pull), number)
+        receive(pull, number)
+        status, out, err = finish(process)
+    assert (status, err) == (0, "")
+    assert int(out) < 1000
+
+
 @pytest.mark.parametrize("sender", ["channel_without_limit", "register_socket"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_way_in_which_a_program_ends_makes_no_difference(ending, sender):

@@ -724,6 +724,15 @@ def test_a_put_that_races_with_the_end_is_not_lost(bench):
     assert pipe.pending() == 0
 
 
+def test_there_is_room_exactly_when_a_put_would_be_taken(bench):
+    """Else whoever waits for room looks again and again."""
+    pipe = bench.engine.make_pipe(Owner(), int(zmq.PUSH), 1, 1, "block", False)
+    assert pipe.has_room()
+    pipe.open = False
+    assert not pipe.has_room()
+    assert not pipe.try_push(b"late", None, 0)
+
+
 def test_commands_on_a_closed_pipe(bench):
     pipe, _ = bench.open(zmq.PULL)
     bench.ask("close", pipe, 0.0, 0.0)

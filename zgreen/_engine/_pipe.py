@@ -168,7 +168,7 @@ class Pipe:
         self.getters = getters
 
     def has_room(self) -> bool:
-        return len(self.outgoing) < self.out_maxsize
+        return self.open and len(self.outgoing) < self.out_maxsize
 
     def pending(self) -> int:
         """How many messages libzmq has not taken."""
