@@ -23,7 +23,7 @@ from gevent.queue import Full, Queue
 from zmq.utils import z85
 
 import zgreen
-from zgreen._hub.pump import check_seconds
+from zgreen._arguments import check_seconds
 
 logger = logging.getLogger("zgreen.auth")
 

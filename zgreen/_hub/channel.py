@@ -17,6 +17,16 @@ import gevent
 import zmq
 from gevent.event import AsyncResult
 
+from .._arguments import (
+    check_endpoint,
+    check_maxsize,
+    check_option,
+    check_overflow,
+    check_seconds,
+    endpoints_of,
+    options_of,
+    topic_of,
+)
 from .._engine._api import Pipe
 from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
@@ -28,7 +38,7 @@ from .events import Events, TracedReceives, TracedSends
 from .exchange import Exchange
 from .link import TimedOut
 from .monitor import Monitor, Tap, tap_of, wait_connected
-from .pump import Pump, check_seconds, get_pump
+from .pump import Pump, get_pump
 from .queues import RecvQueue, SendQueue
 from .statistics import ChannelStatistics, describe
 from .subscribers import Subscribers, socket_for
@@ -82,10 +92,10 @@ class Channel:
         kind = kind_of(socket_type)
         if configurator is not None and not callable(configurator):
             raise TypeError(f"configurator must be callable, not {type(configurator).__name__}")
-        ends = (_endpoints("bind", bind), _endpoints("connect", connect))
+        ends = (endpoints_of("bind", bind), endpoints_of("connect", connect))
         if kind.name == "PUB":
             ends = (ends[0], tuple(dict.fromkeys(ends[1])))  # see _attach
-        plan = (None, kind.number, _options(options), configurator, *(((), ()) if monitor else ends))
+        plan = (None, kind.number, options_of(options), configurator, *(((), ()) if monitor else ends))
         self._open(kind, plan, check_maxsize("send_maxsize", send_maxsize), check_maxsize("recv_maxsize", recv_maxsize),
                    overflow, multipart, pump)  # fmt: skip
         if monitor:
@@ -103,8 +113,7 @@ class Channel:
         multipart: bool,
         pump: Pump | None,
     ) -> None:
-        if overflow not in OVERFLOWS:
-            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        check_overflow(overflow, OVERFLOWS)
         if pump is not None and not isinstance(pump, Pump):
             raise TypeError(f"pump must be a zgreen.Pump or None, not {type(pump).__name__}")
         self._kind = kind
@@ -323,19 +332,19 @@ class Channel:
 
     def bind(self, endpoint: str) -> None:
         """Bind to *endpoint*; a ``zmq.ZMQError`` names it."""
-        self._attach("bind", _endpoint("endpoint", endpoint))
+        self._attach("bind", check_endpoint("endpoint", endpoint))
 
     def unbind(self, endpoint: str) -> None:
         """Undo a bind; of a wildcard give what :attr:`last_endpoint` said."""
-        self._detach("unbind", _endpoint("endpoint", endpoint))
+        self._detach("unbind", check_endpoint("endpoint", endpoint))
 
     def connect(self, endpoint: str) -> None:
         """Connect to *endpoint*; whether anyone is there is not known when this returns."""
-        self._attach("connect", _endpoint("endpoint", endpoint))
+        self._attach("connect", check_endpoint("endpoint", endpoint))
 
     def disconnect(self, endpoint: str) -> None:
         """Undo a connect; libzmq throws away what it still holds for that peer."""
-        self._detach("disconnect", _endpoint("endpoint", endpoint))
+        self._detach("disconnect", check_endpoint("endpoint", endpoint))
 
     def setsockopt(self, option: int, value: Any) -> None:
         """Set a ZeroMQ socket option (in ZeroMQ's units). Most take effect for later binds and connects only.
@@ -344,20 +353,20 @@ class Channel:
         """
         if option == zmq.CONFLATE and self._kind.name == "PUB" and self._subscribers is not None:
             raise ValueError(f"{self}: give CONFLATE in options, when the channel is made")
-        self._call("set_option", _option(option), value)
+        self._call("set_option", check_option(option), value)
 
     def getsockopt(self, option: int) -> Any:
         """The value of a ZeroMQ socket option."""
-        value = self._call("get_option", _option(option))
+        value = self._call("get_option", check_option(option))
         return self._kind.number if option == zmq.TYPE else value  # an XPUB does the work of a PUB
 
     def subscribe(self, topic: str | bytes) -> None:
         """Receive messages that begin with *topic* (``""``: all), on a SUB channel."""
-        self._call("set_option", self._subscription(zmq.SUBSCRIBE), _topic(topic))
+        self._call("set_option", self._subscription(zmq.SUBSCRIBE), topic_of(topic))
 
     def unsubscribe(self, topic: str | bytes) -> None:
         """Undo one :meth:`subscribe`."""
-        self._call("set_option", self._subscription(zmq.UNSUBSCRIBE), _topic(topic))
+        self._call("set_option", self._subscription(zmq.UNSUBSCRIBE), topic_of(topic))
 
     @property
     def last_endpoint(self) -> str:
@@ -411,7 +420,7 @@ class Channel:
         as the last.
         """
         check_seconds("timeout", timeout)
-        wanted = _topic(topic)
+        wanted = topic_of(topic)
         if self._subscribers is None:
             raise TypeError(f"{self}: only a PUB or XPUB socket has subscribers, and a PUB tells of them only if it "
                             "was made by Channel, without configurator and CONFLATE")  # fmt: skip
@@ -774,54 +783,3 @@ def _refuse(_message: Any) -> bool:
 
 def _nothing() -> None:
     """In place of `Pipe.take`, while gets are told to `Pump.on_event`."""
-
-
-def _endpoint(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str like 'tcp://127.0.0.1:5555', not {type(value).__name__}")
-    return value
-
-
-def _endpoints(name: str, value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return (value,)
-    try:
-        values = tuple(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an endpoint or an iterable of them, not {type(value).__name__}") from None
-    return tuple(_endpoint(name, v) for v in values)
-
-
-def _option(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"an option is one of zmq's constants, like zmq.SNDHWM, not {value!r:.60}")
-    return int(value)
-
-
-def _options(value: Any) -> tuple[tuple[int, Any], ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, Mapping):
-        raise TypeError(f"options must be a mapping like {{zmq.SNDHWM: 10}}, not {type(value).__name__}")
-    return tuple((_option(option), v.encode() if isinstance(v, str) else v) for option, v in value.items())
-
-
-def _topic(value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    if not isinstance(value, bytes):
-        raise TypeError(f"a topic is str or bytes, not {type(value).__name__}")
-    return value
-
-
-def check_maxsize(name: str, value: int | None) -> int | None:
-    """A positive int or None; 0 is refused, because in other libraries it means no limit, or no room."""
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int or None, not {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"{name} must be 1 or more, not {value}; None means no limit")
-    return value

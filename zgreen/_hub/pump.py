@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import math
 import time
 import weakref
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from gevent import monkey
 from gevent.event import Event
 from gevent.threadpool import ThreadPool
 
+from .._arguments import check_seconds
 from .._engine import choose
 from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
@@ -502,13 +502,3 @@ def get_pump() -> Pump:
     if pump is None or pump.error() is not None or pump.closed:
         pump = _implicit[hub] = Pump()
     return pump.start()
-
-
-def check_seconds(name: str, value: float | None) -> None:
-    """A TypeError or ValueError for what is no finite, non-negative number of seconds; None passes."""
-    if value is None:
-        return
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be 0 or more, and finite: seconds, not {value!r}; None means the default")

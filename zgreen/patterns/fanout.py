@@ -15,8 +15,9 @@ import gevent
 import zmq
 from gevent import monkey
 
+from .._arguments import check_maxsize, check_overflow
 from .._errors import BrokenError, ClosedError
-from .._hub.channel import Channel, check_maxsize
+from .._hub.channel import Channel
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
 from ._prefixes import PrefixIndex
 from .subscription import Subscription
@@ -118,8 +119,7 @@ class Fanout:
         self.check_thread()
         wanted = _encode(prefixes)
         check_maxsize("maxsize", maxsize)
-        if overflow not in OVERFLOWS:
-            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        check_overflow(overflow, OVERFLOWS)
         if self._error is not None:
             raise self._error()
         inbox = Inbox(self._waker, maxsize, overflow, self._disconnect)

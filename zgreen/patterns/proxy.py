@@ -22,11 +22,12 @@ from gevent import monkey
 from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
 
+from .._arguments import check_seconds, endpoints_of, options_of
 from .._engine import _proxy
 from .._errors import BrokenError, ClosedError, ForkedError
 from .._hub import process
-from .._hub.channel import Channel, _endpoints, _options
-from .._hub.pump import LINGER, Pump, check_seconds, get_pump
+from .._hub.channel import Channel
+from .._hub.pump import LINGER, Pump, get_pump
 
 logger = logging.getLogger("zgreen")
 
@@ -471,11 +472,11 @@ class Proxy:
 
 
 def _side(name: str, kind: int, places: _Places, connect: _Places, options: _Options) -> _proxy.Side:
-    bind, others = _endpoints(name, places), _endpoints(f"{name}_connect", connect)
+    bind, others = endpoints_of(name, places), endpoints_of(f"{name}_connect", connect)
     if not bind and not others:
         raise ValueError(f"{name} has no endpoint: give one to bind or one to connect")
     try:
-        return _proxy.Side(int(kind), _options(options), bind, others)
+        return _proxy.Side(int(kind), options_of(options), bind, others)
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from None
 

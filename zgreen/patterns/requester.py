@@ -21,9 +21,10 @@ import zmq
 from gevent.event import AsyncResult
 from gevent.queue import Full
 
+from .._arguments import check_seconds
 from .._errors import BrokenError, ClosedError
 from .._hub.channel import Channel
-from .._hub.pump import Pump, check_seconds
+from .._hub.pump import Pump
 from .._message import Frames, decode, encode
 
 logger = logging.getLogger("zgreen")

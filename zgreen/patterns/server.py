@@ -17,9 +17,9 @@ import gevent
 import zmq
 from gevent.pool import Pool
 
+from .._arguments import check_seconds
 from .._errors import BrokenError, ClosedError
 from .._hub.channel import Channel
-from .._hub.pump import check_seconds
 from .._message import Frames, decode, encode
 
 logger = logging.getLogger("zgreen")
