@@ -727,10 +727,47 @@ def test_a_put_that_races_with_the_end_is_not_lost(bench):
 def test_there_is_room_exactly_when_a_put_would_be_taken(bench):
     """Else whoever waits for room looks again and again."""
     pipe = bench.engine.make_pipe(Owner(), int(zmq.PUSH), 1, 1, "block", False)
-    assert pipe.has_room()
+    assert pipe.wakes()
     pipe.open = False
-    assert not pipe.has_room()
+    assert not pipe.wakes()
     assert not pipe.try_push(b"late", None, 0)
+    pipe.open = pipe.finished = True  # its socket has failed, and the hub has not been told
+    assert not pipe.wakes()
+    assert not pipe.try_push(b"late", None, 0)
+
+
+def test_who_waits_for_room_is_left_asleep_while_a_ring_will_come(bench):
+    """To wake somebody for a little room costs ten times a put."""
+    rung = []
+    with peer(bench, zmq.PULL, bind="inproc://much", rcvhwm=0):
+        pipe, _ = bench.open(zmq.PUSH, connect=("inproc://much",), options=((zmq.SNDHWM, 0),), out=400)
+        bench.settle()
+        pipe.listen_for_room(Bell(bench.hub, lambda: rung.append(pipe.pending())), 1)
+        push(pipe, *[b"x"] * 400)
+        assert not pipe.wakes()
+        bench.step()  # a turn sends 100
+        assert (pipe.pending(), pipe.wakes(), rung) == (300, False, [])
+        bench.step()
+        assert (pipe.pending(), pipe.wakes(), rung) == (200, True, [])  # much room
+        bench.step()
+        assert (pipe.pending(), pipe.wakes(), rung) == (100, True, [100])  # the ring
+        bench.settle()
+        push(pipe, *[b"x"] * 399)
+        assert not pipe.wakes()  # the first of these has asked for a turn
+        bench.settle()
+        assert (pipe.pending(), pipe.wakes(), rung[-1]) == (0, True, 0)
+
+
+def test_a_turn_that_sends_nothing_pays_the_ring_it_owes(bench):
+    """Who waits was left asleep because of it."""
+    rung = []
+    pipe, _ = bench.open(zmq.PUSH, bind=("inproc://nobody",), out=4)
+    bench.settle()
+    pipe.listen_for_room(Bell(bench.hub, lambda: rung.append(pipe.pending())), 1)
+    push(pipe, b"1", b"2", b"3")
+    assert not pipe.wakes()
+    bench.settle()
+    assert (pipe.pending(), pipe.wakes(), rung) == (3, True, [3])
 
 
 def test_commands_on_a_closed_pipe(bench):

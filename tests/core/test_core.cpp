@@ -605,6 +605,54 @@ TEST(room_counts_those_who_wait) {
     CHECK(!a.pipe->has_room(0));
 }
 
+TEST(who_waits_for_room_is_left_asleep_while_a_ring_will_come) {
+    End &a = w.open(on::kPush, 400);
+    a.pipe->room.hub();
+    a.socket->make_room(1000);
+    w.settle();
+    CHECK(a.pipe->wakes());
+    for (int i = 0; i < 400; ++i) CHECK(w.push(a, {"x"}));
+    CHECK(!a.pipe->wakes());
+    w.step();  // a turn sends 100
+    EQUAL(a.pipe->pending(), 300u);
+    CHECK(a.pipe->has_room(0));
+    CHECK(!a.pipe->wakes());
+    w.step();
+    EQUAL(a.pipe->pending(), 200u);
+    CHECK(a.pipe->wakes());  // much room
+    EQUAL(w.notices().size(), 0u);
+    w.step();
+    EQUAL(a.pipe->pending(), 100u);
+    EQUAL(w.notices().size(), 1u);  // the ring
+    a.pipe->room.answered();
+    for (int i = 0; i < 299; ++i) CHECK(w.push(a, {"x"}));
+    CHECK(a.pipe->wakes());  // it has told, and before its next turn it owes nothing
+    w.settle();
+    EQUAL(a.pipe->pending(), 0u);
+    EQUAL(w.notices().size(), 1u);
+    a.pipe->room.answered();
+    for (int i = 0; i < 399; ++i) CHECK(w.push(a, {"x"}));
+    CHECK(!a.pipe->wakes());  // the first of these has asked for a turn
+    w.settle();
+    EQUAL(w.notices().size(), 1u);
+    CHECK(a.pipe->wakes());
+}
+
+TEST(a_turn_that_sends_nothing_pays_the_ring_it_owes) {
+    End &a = w.open(on::kPush, 4);
+    a.pipe->room.hub();
+    w.settle();
+    for (const char *text : {"1", "2", "3"}) CHECK(w.push(a, {text}));
+    CHECK(!a.pipe->wakes());  // so somebody who waits is left asleep
+    w.settle();               // libzmq refuses
+    EQUAL(a.pipe->pending(), 3u);
+    EQUAL(w.notices().size(), 1u);
+    CHECK(a.pipe->wakes());
+    a.socket->make_room(3);
+    w.settle();
+    w.drop_notices();
+}
+
 TEST(without_credit_nothing_is_read) {
     End &a = w.open(on::kPull, 10, 5);
     for (int i = 0; i < 12; ++i) a.socket->arrive(Frames{std::to_string(i)});

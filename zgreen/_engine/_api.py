@@ -69,8 +69,9 @@ class Pipe(Protocol):
     def listen_for_message(self, bell: Bell | None, getters: int) -> None:
         """Have *bell* rung when there is a message; so many wait for it, to whom `take` leaves what they need."""
 
-    def has_room(self) -> bool:
-        """Whether a put would be taken."""
+    def wakes(self) -> bool:
+        """Whether who waits for room should look now: a put would be taken, and there is much room, or the owning
+        thread is not about to ring."""
 
     def pending(self) -> int: ...
     def waiting(self) -> int: ...

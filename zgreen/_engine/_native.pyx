@@ -310,8 +310,8 @@ cdef class NativePipe:
         cdef uint32_t i
         return [frame_bytes(&message.frames()[i]) for i in range(message.count)]
 
-    def has_room(self):
-        return self.p.has_room(0)
+    def wakes(self):
+        return self.p.wakes()
 
     def pending(self):
         return self.p.pending()

@@ -37,10 +37,10 @@ class Pipe:
     __slots__ = (
         "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "dropped", "fd", "finished", "flushes",
         "getters", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send", "low", "message_bell",
-        "multipart", "new_room", "open", "out_low", "out_maxsize", "outgoing", "overflow", "owner", "parts",
-        "peak_pending", "peak_waiting", "putters", "ready", "receive_turns", "received", "received_bytes", "recv_frame",
-        "refused", "replies", "rings", "room_bell", "send_frame", "send_turns", "sent", "sent_bytes", "socket",
-        "stalls", "starved", "touches",
+        "multipart", "open", "out_low", "out_maxsize", "outgoing", "overflow", "owes_ring", "owner",
+        "parts", "peak_pending", "peak_waiting", "putters", "ready", "receive_turns", "received", "received_bytes",
+        "recv_frame", "refused", "replies", "rings", "room_bell", "send_frame", "send_turns", "sent", "sent_bytes",
+        "socket", "stalls", "starved", "touches",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +62,7 @@ class Pipe:
         self.out_maxsize = sys.maxsize if out_maxsize is None else out_maxsize
         self.in_maxsize = sys.maxsize if in_maxsize is None else in_maxsize
         self.low = self.in_maxsize // 2  # new credit is worth a wake-up from here down
-        self.out_low = self.out_maxsize // 4  # room is worth a wake-up from here down
+        self.out_low = self.out_maxsize // 4  # so few pending, or more room than this, are worth a wake-up
         self.overflow = overflow
         self.bounded = overflow == "block"
         self.multipart = multipart
@@ -78,6 +78,8 @@ class Pipe:
         # --- the owning thread sets these, the hub side clears them when it rings
         self.idle = True  # nothing to send as far as it knows
         self.starved = False  # it does not receive for lack of credit
+        # --- both set it, the owning thread clears it
+        self.owes_ring = False  # it sends, or is about to, and will tell of room before it rests
         # --- the owning thread writes; the hub side may read
         self.finished = False  # it will not look at `outgoing` again
         self.sent = 0
@@ -94,7 +96,6 @@ class Pipe:
         self.socket: zmq.Socket[bytes] = None  # type: ignore[assignment]  # from attach() to finish
         self.fd = -1
         self.ready = False  # on the ready list
-        self.new_room = False  # of which nobody has been told
         self.stalls = 0  # sends in a row refused although POLLOUT was there
         self.parts: list[bytes] = []  # of a message that has not arrived whole
         self.closing = False
@@ -143,6 +144,7 @@ class Pipe:
                 return False
         if self.idle:
             self.idle = False
+            self.owes_ring = True  # before: the turn that this asks for pays it
             self._mailbox.send(self)
         return True
 
@@ -167,8 +169,13 @@ class Pipe:
         self.message_bell = bell
         self.getters = getters
 
-    def has_room(self) -> bool:
-        return self.open and len(self.outgoing) < self.out_maxsize
+    def wakes(self) -> bool:
+        # To wake one costs ten times a put: so, while the owning thread makes more room and will ring, nobody is woken
+        # for a little of it.
+        if not self.open or self.finished:  # a push would fail; who waits is told of the end
+            return False
+        room = self.out_maxsize - len(self.outgoing)
+        return room > self.out_low or (room > 0 and not self.owes_ring)
 
     def pending(self) -> int:
         """How many messages libzmq has not taken."""

@@ -153,6 +153,8 @@ class PythonEngine(Commands):
         pipe.ready = False
         if pipe.fd < 0:
             return
+        if pipe.outgoing:
+            pipe.owes_ring = True
         try:
             refused = self._send_some(pipe)
             if pipe.closing and not pipe.outgoing:
@@ -183,9 +185,10 @@ class PythonEngine(Commands):
             self._touch(pipe)
         # While more is sent anyway those who wait for room are told when there is much of it: each has to be woken,
         # and what is put meanwhile by one who is awake costs a tenth of that.
-        if pipe.new_room and not (writable and len(pipe.outgoing) > pipe.out_low):
-            pipe.new_room = False
-            pipe.rings += _ring(pipe.room_bell)
+        if pipe.owes_ring and not (writable and len(pipe.outgoing) > pipe.out_low):
+            pipe.owes_ring = False  # first: who is told looks at it
+            if len(pipe.outgoing) < pipe.out_maxsize:
+                pipe.rings += _ring(pipe.room_bell)
 
     def _stall(self, pipe: Pipe) -> bool:
         """Whether to leave a message alone that is refused although the socket says POLLOUT.
@@ -219,7 +222,6 @@ class PythonEngine(Commands):
         if done:
             pipe.send_turns += 1
             pipe.largest_send = max(pipe.largest_send, done)
-            pipe.new_room = True
             if pipe.flushes:
                 self._flushed(pipe)
         return refused

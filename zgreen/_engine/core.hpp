@@ -205,6 +205,7 @@ class Core : public Shared {
         pipe.ready = false;
         if (pipe.fd < 0 || pipe.drained_told) return;
         int error = 0;
+        if (pipe.pending() > 0) pipe.owes_ring.store(true);
         const bool refused = send_some(pipe, error);
         if (!error && pipe.closing && pipe.pending() == 0) {
             tell_room(pipe);
@@ -235,7 +236,9 @@ class Core : public Shared {
     // While more is sent anyway those who wait for room are told when there is much of it: each has to be woken, and
     // what is put meanwhile by one who is awake costs a tenth of that.
     void tell_room(Pipe &pipe) {
-        if (std::exchange(pipe.new_room, false) && pipe.room.ring(hub, NoticeKind::Room, pipe.id)) count(pipe.rings);
+        if (!pipe.owes_ring.load()) return;
+        pipe.owes_ring.store(false);  // first: who is told looks at it
+        if (pipe.pending() < pipe.out_max && pipe.room.ring(hub, NoticeKind::Room, pipe.id)) count(pipe.rings);
     }
 
     // Whether there is something; if not, say in `flag` that we will not look, then look once more.
@@ -313,7 +316,6 @@ class Core : public Shared {
         if (done) {
             count(pipe.send_turns);
             raise_to(pipe.largest_send, uint64_t(done));
-            pipe.new_room = true;
         }
         if (pipe.sent.load() + pipe.refused.load() >= pipe.flush_target) {
             pipe.flush_target = UINT64_MAX;

@@ -104,11 +104,17 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
 
     // --- hub side
     bool has_room(size_t reserved);
+    // Whether who waits for room should look now. To wake one costs ten times a put: so, while the owning thread makes
+    // more room and will ring, nobody is woken for a little of it.
+    bool wakes() {
+        if (finished.load()) return false;  // a push would fail; who waits is told of the end
+        return has_room(out_low()) || (!owes_ring.load() && has_room(0));
+    }
     bool push(Message &&message);  // false: too late, the message is still the caller's
     bool pop(Message &message);
     bool withdraw(Message &message);  // one that was not sent; after `finished`, one thread
 
-    size_t out_low() const { return out_max / 4; }  // room is worth a wake-up from here down
+    size_t out_low() const { return out_max / 4; }  // so few pending, or more room than this, are worth a wake-up
 
     // --- set once
     Shared &shared;
@@ -129,6 +135,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     alignas(64) std::atomic<bool> finished{false};  // under out_mutex: it will not look at `out` again
     std::atomic<bool> idle{true};                   // nothing to send; who pushes clears it, and touches
     std::atomic<bool> starved{false};               // no credit; who pops clears it, and touches
+    std::atomic<bool> owes_ring{false};  // it sends, or is about to, and will tell of room; who pushes sets it, too
     Bell room, message;
 
     // --- owning thread writes, often
@@ -146,7 +153,6 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     bool ready = false;
     bool closing = false;
     bool drained_told = false;
-    bool new_room = false;               // of which nobody has been told
     double deadline = INFINITY;          // of closing
     double retry_at = INFINITY;          // see Core::stall
     uint64_t flush_target = UINT64_MAX;  // tell when so many were sent or refused
@@ -180,7 +186,10 @@ inline bool Pipe::push(Message &&message) {
         out.push(std::move(message));  // first: it may throw
         pushed.store(pushed.load(std::memory_order_relaxed) + 1);
     }
-    if (idle.load() && idle.exchange(false)) touch();
+    if (idle.load() && idle.exchange(false)) {
+        owes_ring.store(true);  // before: the turn that this asks for pays it
+        touch();
+    }
     return true;
 }
 

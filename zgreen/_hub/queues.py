@@ -74,7 +74,7 @@ class SendQueue(_Queue):
             raise Full from None
 
     def _ready(self) -> bool:
-        return self._pipe.has_room() or self._check_waiter() is not None
+        return self._pipe.wakes() or self._check_waiter() is not None
 
 
 class RecvQueue(_Queue):
