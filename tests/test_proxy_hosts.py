@@ -205,7 +205,7 @@ def hosts(request):
 def test_messages_flow_again_after_each_has_been_killed(hosts):
     """Nobody tells the others: they find the one that has come again at the proxy's address, or are the proxy."""
     hosts.hear()
-    for host in ("alice", "proxy", "s1"):
+    for host in HOSTS:
         hosts.kill(host)
         hosts.start(host)
         hosts.hear()
