@@ -322,6 +322,34 @@ def test_a_put_still_waits_for_the_reply_of_another(pump):
         assert client.get() == b"re %d" % i
 
 
+@pytest.mark.parametrize("way", ["timeout", "kill"])
+def test_a_put_waits_for_a_reply_after_a_request_that_was_given_up_unsent(monkeypatch, pump, way):
+    """Nobody was there to send the first one to; the second gave up while it waited for that."""
+    client = Channel(zmq.REQ, bind=ANY, pump=pump)
+    with pytest.raises(TimeoutError):
+        client.request("first", 0.01)
+    if way == "timeout":
+        monkeypatch.setattr(client, "flush", lambda _timeout: False)  # its time is over there
+        assert isinstance(outcome(client.request, "second", LIMIT), TimeoutError)
+    else:
+        second = gevent.spawn(client.request, "second")
+        wait_for(lambda: client._callers.who().get("flush"), "the second to wait for the first to be sent")
+        second.kill()
+    with Channel("REP", connect=client.last_endpoint, pump=pump) as server:
+        assert server.get(timeout=LIMIT) == b"first"
+        server.put("late")
+        assert client.get(timeout=LIMIT) == b"late"
+        client.put("a")
+        client.put("b")
+        assert server.get(timeout=LIMIT) == b"a"
+        for _ in range(2):  # the owning thread has looked at the socket in between
+            client.getsockopt(zmq.TYPE)
+        assert client.statistics().pending == 1
+        server.put("re a")
+        assert server.get(timeout=LIMIT) == b"b"
+        client.close(linger=0)
+
+
 def test_a_reply_to_an_earlier_put_is_not_taken(pump):
     """Neither one that is in the queue, nor one that comes late, before and after the first request."""
     server, client = channels(pump, "REP", "REQ")
@@ -359,6 +387,8 @@ def test_bad_input(client):
     for wrong, error in ((-1, ValueError), ("1", TypeError), (float("inf"), ValueError), (True, TypeError)):
         with pytest.raises(error, match="timeout must be"):
             client.request("x", wrong)
+    with pytest.raises(ValueError, match=r"^timeout must be 0 or more, and finite: seconds, not -1$"):
+        client.request("x", -1)  # what None means is for each caller's documentation: here it is no limit
     assert client.statistics().sent == client.statistics().pending == 0
 
 

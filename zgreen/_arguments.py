@@ -14,7 +14,7 @@ def check_seconds(name: str, value: float | None) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
     if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be 0 or more, and finite: seconds, not {value!r}; None means the default")
+        raise ValueError(f"{name} must be 0 or more, and finite: seconds, not {value!r}")
 
 
 def check_endpoint(name: str, value: Any) -> str:

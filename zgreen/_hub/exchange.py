@@ -96,11 +96,16 @@ class Exchange:
 
     def _restart(self, frames: Frames, deadline: float | None) -> bool:
         """Give up the reply that may still come, and send instead; False if libzmq has nobody to send it to now."""
-        if self._pipe.pending():
-            self._call("set_option", zmq.REQ_RELAXED, 1)
-            if not self._channel.flush(_left(deadline)):
-                raise TimedOut
-        self._call("set_option", zmq.REQ_CORRELATE, 0 if self._correlates else 1)
+        try:
+            if self._pipe.pending():
+                self._call("set_option", zmq.REQ_RELAXED, 1)
+                if not self._channel.flush(_left(deadline)):
+                    raise TimedOut
+            self._call("set_option", zmq.REQ_CORRELATE, 0 if self._correlates else 1)
+        except BaseException:
+            if not self._channel.closed:  # at rest it is strict; the next command comes after this one
+                self._channel.pump.post("call", self._pipe, "set_option", zmq.REQ_RELAXED, 0)
+            raise
         try:
             while True:
                 self._channel.get(False)
