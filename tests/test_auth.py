@@ -345,6 +345,82 @@ def test_too_many_that_wait_are_told_to_try_again(pump, auth, clients, keys):
         assert all(channel.wait_connected(LIMIT) for channel in channels)
 
 
+CURVE_REQUEST = ["", "1.0", "7", "test", "127.0.0.1", "", "CURVE", bytes(32)]
+
+
+def answers(dealer, number):
+    """The status of so many replies to a DEALER that asks the handler."""
+    return [dealer.get(timeout=LIMIT)[3] for _ in range(number)]
+
+
+def test_request_that_comes_while_a_worker_ends(pump):
+    """The worker has found nobody who waits, and the hub has not told anybody of its end yet."""
+    with (
+        zgreen.auth.Authenticator(pump, concurrency=1) as auth,
+        zgreen.Channel(zmq.DEALER, connect=zgreen.auth.ENDPOINT, pump=pump) as dealer,
+    ):
+        arrived = []
+        take, auth._take = auth._take, arrived.append
+
+        def callback(_domain, _key):
+            if arrived:
+                gevent.spawn(take, arrived.pop())  # runs before what the hub does when this greenlet has ended
+            return True
+
+        auth.configure_curve_callback(callback)
+        for _ in range(2):
+            dealer.put(CURVE_REQUEST)
+        wait_for(lambda: len(arrived) == 2, "both requests")
+        take(arrived.pop())
+        assert answers(dealer, 2) == [b"200", b"200"]
+
+
+def test_callback_that_ends_its_greenlet_does_not_keep_the_next_ones_waiting(pump):
+    with (
+        zgreen.auth.Authenticator(pump, concurrency=1) as auth,
+        zgreen.Channel(zmq.DEALER, connect=zgreen.auth.ENDPOINT, pump=pump) as dealer,
+    ):
+
+        def callback(_domain, _key):
+            if not auth.statistics().failed:
+                wait_for(lambda: auth._waiting.qsize() == 2, "two that wait")
+                raise gevent.GreenletExit
+            return True
+
+        auth.configure_curve_callback(callback)
+        for _ in range(3):
+            dealer.put(CURVE_REQUEST)
+        assert answers(dealer, 3) == [b"300", b"200", b"200"]
+
+
+def test_close_does_not_wait_for_callbacks_that_do_not_end(monkeypatch, pump, caplog):
+    """A callback that is killed may have to give something back, over a network that does not answer."""
+    monkeypatch.setattr(zgreen.auth, "_GRACE", 0.01)
+    began, network, ended = gevent.event.Event(), gevent.event.Event(), gevent.event.Event()
+
+    def callback(_domain, _key):
+        try:
+            began.set()
+            gevent.sleep(LIMIT)
+        finally:
+            network.wait()
+            ended.set()
+
+    with (
+        zgreen.auth.Authenticator(pump) as auth,
+        zgreen.Channel(zmq.DEALER, connect=zgreen.auth.ENDPOINT, pump=pump) as dealer,
+    ):
+        auth.configure_curve_callback(callback)
+        dealer.put(CURVE_REQUEST)
+        assert began.wait(LIMIT)
+        with gevent.Timeout(LIMIT):
+            auth.close()
+        assert not ended.is_set()
+        assert "1 callbacks were killed and have not ended yet" in caplog.text
+        network.set()
+        assert ended.wait(LIMIT)
+
+
 # ------------------------------------------------------------------ PLAIN, NULL and addresses
 
 PLAIN_SERVER = {zmq.PLAIN_SERVER: 1, zmq.ZAP_DOMAIN: "test"}
@@ -374,7 +450,9 @@ def test_plain_passwords_of_a_domain(pump, auth, clients):
         assert gets_in(clients, other, plain("anne", "two"))
 
 
-@pytest.mark.parametrize("denied", ["127.0.0.1", "127.0.0.0/8", "0.0.0.0/0"])
+@pytest.mark.parametrize(
+    "denied", ["127.0.0.1", "127.0.0.0/8", "0.0.0.0/0", "::ffff:127.0.0.1", "::ffff:127.0.0.0/104", "::ffff:0:0/96"]
+)
 def test_denied_address(pump, auth, clients, keys, denied):
     auth.configure_curve(zgreen.auth.ANY)
     auth.allow("127.0.0.1")
@@ -386,10 +464,10 @@ def test_denied_address(pump, auth, clients, keys, denied):
 
 
 def test_address_that_is_not_among_the_allowed(pump, auth, clients):
-    auth.allow("192.0.2.0/24", "2001:db8::/32")
+    auth.allow("192.0.2.0/24", "2001:db8::/32", "::ffff:192.0.2.1", "::/64")
     with pull(pump, {zmq.ZAP_DOMAIN: "test"}) as server:
         is_refused(clients, server, {})
-        auth.allow("127.0.0.0/8")
+        auth.allow("::ffff:127.0.0.0/104")
         assert gets_in(clients, server, {})
     assert auth.statistics().address >= 1
 
@@ -575,6 +653,32 @@ def test_flood_of_bad_handshakes_does_not_delay_good_clients(pump, auth, clients
         finally:
             status, out, err = finish(flood)
     assert (status, out, err) == (0, "flooding\n", "")
+
+
+def test_bad_handshakes_that_wait_for_callbacks_do_not_delay_good_clients(pump, clients, keys):
+    """More of them than callbacks may run at once, none of them answered: who needs no callback gets in before."""
+    good, number = keys.new("good"), 30
+    running, done = [], gevent.event.Event()
+
+    def callback(_domain, key):
+        running.append(key)
+        done.wait()
+        return False
+
+    with zgreen.auth.Authenticator(pump, concurrency=5) as auth:
+        auth.configure_curve(keys.directory)
+        auth.configure_curve_callback(callback, domain="slow")
+        with pull(pump, keys.options()) as server, pull(pump, keys.options() | {zmq.ZAP_DOMAIN: "slow"}) as slow:
+            for _ in range(number):
+                zgreen.Channel(
+                    zmq.PUSH, connect=slow.last_endpoint, options=keys.client(*zmq.curve_keypair()), pump=clients
+                )
+            wait_for(lambda: len(running) + auth._waiting.qsize() == number, "all of them to wait")
+            assert gets_in(clients, server, good)
+            assert len(running) == 5
+            assert auth.statistics()[:2] == (1, 0)
+            done.set()
+            wait_for(lambda: auth.statistics().key == number, "all of them to be denied")
 
 
 def test_forked_child_leaves_it_alone(pump, auth):

@@ -34,6 +34,7 @@ _Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 _Callback: TypeAlias = Callable[[str, bytes], Any]
 
 _BACKLOG = 10_000  # requests that wait for a greenlet; more get "try again"
+_GRACE = 2.0  # seconds that callbacks have to end when the authenticator is closed
 _RACY = 2_000_000_000  # nanoseconds; a directory changed within that before we read it may change again unseen
 
 # What a request comes to; the reasons of denials are the keys of AuthStatistics.
@@ -196,10 +197,16 @@ class Authenticator:
         return self._channel.closed
 
     def close(self) -> None:
-        """Stop; requests under way are not answered. Again: nothing."""
+        """Stop; requests under way are not answered: their callbacks are killed, and one that has not ended within 2
+        seconds is left to itself, with a warning in the ``zgreen.auth`` log. Again: nothing."""
         self._channel.close(linger=0)
         self._greenlet.kill()
-        gevent.killall([worker for worker in self._workers if worker is not gevent.getcurrent()])
+        workers = [worker for worker in self._workers if worker is not gevent.getcurrent()]
+        gevent.killall(workers, block=False)
+        gevent.joinall(workers, timeout=_GRACE)
+        running = sum(not worker.dead for worker in workers)
+        if running:
+            logger.warning("%d callbacks were killed and have not ended yet", running)
 
     stop = close
 
@@ -307,30 +314,43 @@ class Authenticator:
             self._waiting.put_nowait((request, callback))
         except Full:
             raise _Denied("overloaded", "try again later", b"300") from None
+        self._hire()
+
+    def _hire(self) -> None:
+        """One more worker, unless there are as many as there may be."""
         if len(self._workers) < self._concurrency:
             worker = gevent.spawn(self._work)
             self._workers.add(worker)
-            worker.rawlink(self._workers.discard)
+            worker.rawlink(self._workers.discard)  # for one that is killed before it begins
 
     def _work(self) -> None:
         """Answer those who wait; each in turn, none is ours alone. Ends when nobody waits."""
-        while not self._waiting.empty():
-            request, callback = self._waiting.get_nowait()
-            key = z85.encode(request.credentials[0])
-            try:
-                with gevent.Timeout(self._timeout, TimeoutError(f"the callback took over {self._timeout} s")):
-                    allowed = callback(request.domain, key)
-            except (Exception, gevent.Timeout):
-                logger.exception("the callback failed for %s, so it is denied", request.address)
-                self._deny(request, _Denied("failed", "try again later", b"300"))
-            except BaseException:
-                self._deny(request, _Denied("failed", "try again later", b"300"))
-                raise
+        try:
+            while not self._waiting.empty():
+                self._call_back(*self._waiting.get_nowait())
+        finally:
+            # now, not when the hub tells of the end: who comes in between would wait for a worker that looks no more
+            self._workers.discard(gevent.getcurrent())
+            if not self._waiting.empty() and not self.closed:  # a callback has ended this greenlet
+                self._hire()
+
+    def _call_back(self, request: _Request, callback: _Callback) -> None:
+        """Answer one request as its callback says."""
+        key = z85.encode(request.credentials[0])
+        try:
+            with gevent.Timeout(self._timeout, TimeoutError(f"the callback took over {self._timeout} s")):
+                allowed = callback(request.domain, key)
+        except (Exception, gevent.Timeout):
+            logger.exception("the callback failed for %s, so it is denied", request.address)
+            self._deny(request, _Denied("failed", "try again later", b"300"))
+        except BaseException:
+            self._deny(request, _Denied("failed", "try again later", b"300"))
+            raise
+        else:
+            if allowed:
+                self._allow(request, key)
             else:
-                if allowed:
-                    self._allow(request, key)
-                else:
-                    self._deny(request, _Denied("key", "key not known"))
+                self._deny(request, _Denied("key", "key not known"))
 
     # ------------------------------------------------------------------ replies
 
@@ -406,7 +426,15 @@ def _networks(addresses: tuple[str, ...]) -> list[_Network]:
     for address in addresses:
         if not isinstance(address, str):
             raise TypeError(f"an address is a str like '192.0.2.7' or '192.0.2.0/24', not {type(address).__name__}")
-    return [ipaddress.ip_network(address) for address in addresses]
+    return [_unmapped(ipaddress.ip_network(address)) for address in addresses]
+
+
+def _unmapped(network: _Network) -> _Network:
+    """An IPv4 network that is given as one of IPv6, as `_address` does with the addresses that are looked for in it."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:  # the 96 bits before the IPv4 address
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
