@@ -232,6 +232,16 @@ def test_pausing_and_resuming_twice_is_once(proxy):
         assert proxy.statistics(LIMIT) == (0,) * 8
 
 
+@streamer
+def test_who_pauses_while_another_does_waits_too(proxy):
+    first = gevent.spawn(proxy.pause)
+    gevent.sleep(0)
+    assert proxy.paused
+    assert not first.ready()
+    proxy.pause(LIMIT)
+    assert first.ready()
+
+
 def test_which_of_libzmqs_commands_pauses_is_found_out():
     """The release 4.3.5 has PAUSE and RESUME the wrong way round."""
     word = _proxy.word_that_pauses()
@@ -321,7 +331,8 @@ def test_commands_that_a_slow_peer_kept_waiting_are_carried_out(pump):
     """All of them, in order, when the peer takes messages again."""
     proxy, filler = stuck(pump)
     pull = next(c for c in pump.channels if c.getsockopt(zmq.TYPE) == zmq.PULL)
-    assert isinstance(outcome(proxy.pause, 0.01), TimeoutError)
+    for _ in range(2):
+        assert isinstance(outcome(proxy.pause, 0.01), TimeoutError), "whoever comes second does not know better"
     reader = gevent.spawn(lambda: [len(m) for m in pull])
     assert proxy.statistics(LIMIT).frontend_received > 1
     proxy.resume()
@@ -403,6 +414,22 @@ def test_a_greenlet_that_is_killed_while_it_starts_a_proxy_leaves_nothing_behind
         proxy.close(LIMIT)
         assert proxy.join(LIMIT)
         assert not pump.channels
+
+
+def test_closed_by_another_greenlet_while_it_starts(pump):
+    """In the first moment, when there is no thread yet: none begins, and it is a closed proxy like any other."""
+    proxy = zgreen.Proxy(ANY, ANY, pump=pump)
+    starter = gevent.spawn(outcome, proxy.start)
+    gevent.sleep(0)
+    assert proxy._proxying is None
+    proxy.close(LIMIT)
+    assert proxy.join(0)
+    assert isinstance(starter.get(timeout=LIMIT), zgreen.ClosedError)
+    for use in (proxy.start, proxy.pause, proxy.statistics):
+        with pytest.raises(zgreen.ClosedError, match="was closed"):
+            use()
+    assert proxy._pool is None
+    assert not pump.channels
 
 
 # ---------------------------------------------------------------------- bad input

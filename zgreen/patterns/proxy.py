@@ -129,6 +129,7 @@ class Proxy:
         self._pauses = b""  # libzmq's command that pauses, from the owning thread
         self._places: tuple[tuple[str, ...], ...] = tuple(side.bind + side.connect for side in sides)
         self._paused = False
+        self._pausing: AsyncResult[ProxyStatistics] = AsyncResult()  # of the last pause(): libzmq has heard of it
         self._asked: deque[tuple[AsyncResult[ProxyStatistics], bool]] = deque()  # and whether a run of the loop ends
         self._past = ProxyStatistics(*[0] * _proxy.COUNTS)  # of the runs of the loop that have ended
         self._final: ProxyStatistics | None = None
@@ -204,7 +205,8 @@ class Proxy:
         self._check_running()
         if not self._paused:
             self._paused = True
-            self._wait(self._leave_loop(_proxy.PAUSE), timeout)
+            self._pausing = self._leave_loop(_proxy.PAUSE)
+        self._wait(self._pausing, timeout)  # whoever asked for it: messages may still pass
 
     def resume(self) -> None:
         """Have messages pass again, those that waited first.
@@ -299,6 +301,10 @@ class Proxy:
             zmq.PAIR, bind=f"inproc://zgreen.proxy.{self._number}", send_maxsize=None, recv_maxsize=None,
             multipart=True, pump=self._pump,
         )  # fmt: skip
+        if self._closing:  # by close(), which found no thread to tell while the channel was opened
+            control.close(linger=0)
+            self._end(partial(ClosedError, f"{self} was closed"))
+            self._check()
         self._control = control
         proxying = _proxy.Proxying(
             self._sides, (self._pump.context, control.last_endpoint), _allocate_lock, _block_signals, int(LINGER * 1000)
