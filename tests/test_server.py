@@ -1,5 +1,6 @@
 """serve(): handlers behind ROUTER and REP, with clients of every kind, plain pyzmq among them."""
 
+import asyncio
 import logging
 
 import gevent
@@ -167,12 +168,22 @@ def failing(request):
     if request == b"timeout":
         gevent.Timeout.start_new(0)
         gevent.sleep(LIMIT)
+    if request == b"kill":
+        gevent.kill(gevent.getcurrent())  # when the hub runs
+        gevent.sleep(LIMIT)
+    if request == b"cancel":
+        raise asyncio.CancelledError("the task's")
+    if request == b"generator":
+        raise GeneratorExit
     return {b"None": None, b"int": 5, b"empty": [], b"bad frame": ["a", None], b"good": "good"}[request]
 
 
 FAILURES = {
     "raise": (Wrong, "the handler's own"),
     "timeout": (gevent.Timeout, "Timeout"),
+    "kill": (gevent.GreenletExit, "GreenletExit"),
+    "cancel": (asyncio.CancelledError, "the task's"),
+    "generator": (GeneratorExit, "GeneratorExit"),
     "None": (TypeError, "handler must return a message as its reply: a message cannot be NoneType"),
     "int": (TypeError, "handler must return a message as its reply: a message cannot be int"),
     "empty": (TypeError, "handler must return a message as its reply: an empty list"),
@@ -251,6 +262,30 @@ def test_a_killed_handler_of_a_rep_answers(rep):
         wait_for(lambda: greenlets)[0].kill()
         assert result.get(timeout=LIMIT) == b""
         assert client.request("good", LIMIT) == b"good"
+
+
+@pytest.mark.parametrize("kind", ["ROUTER", "REP"])
+@pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt()"])
+def test_an_end_of_the_process_is_no_failure_of_a_handler(kind, error):
+    """It ends the process, is counted, and is not for the log or on_error."""
+    code = """
+        import gevent, zgreen
+        def handler(request):
+            raise %s
+        def on_error(error, request):
+            print("on_error")
+        channel = zgreen.Channel("%s", bind="tcp://127.0.0.1:*")
+        server = zgreen.serve(channel, handler, on_error=on_error)
+        client = zgreen.Requester(connect=channel.last_endpoint)
+        try:
+            client.request("x", %r)
+        except (SystemExit, KeyboardInterrupt) as error:
+            print(repr(error), server.statistics().failed)
+            raise SystemExit(3)
+    """
+    status, out, err = run(code % (error, kind, LIMIT))
+    assert (status, out) == (3, f"{error} 1\n"), err
+    assert "has failed" not in err
 
 
 def test_requests_without_a_delimiter(router, caplog):

@@ -57,9 +57,11 @@ def serve(channel: Channel, handler: Handler, concurrency: int = 100, on_error: 
     :raises ClosedError, BrokenError: the channel has ended.
     :raises RuntimeError: not in a greenlet of the hub of the channel's pump.
 
-    A handler that raises (a ``gevent.Timeout`` included), or returns anything but a message, None for example, is an
-    error: the ``zgreen`` log has it with its traceback. So is an *on_error* that does. Neither stops the server. A
-    message without an empty frame before the request, from a DEALER that sends none, is counted, logged and dropped.
+    A handler that raises (a ``gevent.Timeout``, a kill and ``asyncio.CancelledError`` included), or returns anything
+    but a message, None for example, is an error: the ``zgreen`` log has it with its traceback. So is an *on_error* that
+    does. Neither stops the server. ``SystemExit`` and ``KeyboardInterrupt`` count as failed, too, but go on to end the
+    process, as from any greenlet. A message without an empty frame before the request, from a DEALER that sends none,
+    is counted, logged and dropped.
     """
     return Server(channel, handler, concurrency, on_error)
 
@@ -212,7 +214,10 @@ class Server:
         try:
             try:
                 reply = _message("handler", self._handler(request))
-            except (Exception, gevent.Timeout) as error:
+            except (SystemExit, KeyboardInterrupt):
+                self._failed += 1
+                raise  # to the hub, which ends the process
+            except BaseException as error:  # a kill, a Timeout or asyncio's CancelledError is about this request
                 self._failed += 1
                 logger.exception("%s: the handler has failed", self)
                 reply = self._error_reply(error, request, reply)
