@@ -7,7 +7,7 @@ import pytest
 import zmq
 import zmq.auth
 from programs import Program
-from support import finish, script
+from support import finish, outcome, script
 
 from zgreen import keygen
 
@@ -16,6 +16,10 @@ def run_keygen(*arguments):
     """(exit status, what it printed) of the command, as a user runs it."""
     with Program("-m", "zgreen", "keygen", *map(str, arguments)) as program:
         return program.end(), program.output
+
+
+def contents(directory):
+    return {path.name: None if path.is_dir() else path.read_text() for path in directory.iterdir()}
 
 
 def mode(path):
@@ -133,6 +137,42 @@ def test_nothing_is_left_when_the_second_file_cannot_be_written(tmp_path):
     """
     status, out, err = finish(script(code, tmp_path))
     assert (status, out.strip(), err) == (0, "['mine.key']", "")
+
+
+@pytest.mark.parametrize("directory", ["mine.key", "mine.key_secret"])
+def test_force_that_fails_changes_nothing(tmp_path, directory):
+    """A directory is not replaced."""
+    keygen.write_key_pair(tmp_path, "mine")
+    (tmp_path / directory).unlink()
+    (tmp_path / directory).mkdir()
+    before = contents(tmp_path)
+    status, output = run_keygen("--directory", tmp_path, "--force", "mine")
+    assert (status, f"{tmp_path / directory} is a directory" in output, "Traceback" in output) == (1, True, False)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("present", [["mine.key", "mine.key_secret"], ["mine.key"], ["mine.key_secret"], []])
+@pytest.mark.parametrize("call", ["open", "replace"])
+def test_force_that_fails_at_any_step_changes_nothing(tmp_path, monkeypatch, call, present):
+    keygen.write_key_pair(tmp_path, "mine")
+    for name in set(os.listdir(tmp_path)) - set(present):
+        (tmp_path / name).unlink()
+    before = contents(tmp_path)
+    real, steps, failures = getattr(os, call), [], 0
+
+    def fails_at_the_last_step(*arguments):
+        steps.append(arguments)
+        if len(steps) == failures + 1:
+            raise OSError("no space")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, call, fails_at_the_last_step)
+    while outcome(keygen.write_key_pair, tmp_path, "mine", force=True).__class__ is OSError:
+        assert contents(tmp_path) == before
+        steps.clear()
+        failures += 1
+    assert failures == (2 if call == "open" else 2 + len(present))
+    assert len(os.listdir(tmp_path)) == 2
 
 
 def test_help_names_the_command():

@@ -51,7 +51,7 @@ def write_key_pair(directory: Path, name: str, *, force: bool = False) -> tuple[
 
     :raises ValueError: *name* is no plain file name.
     :raises FileExistsError: one of the files is there, and not *force*; nothing is written then.
-    :raises OSError: they cannot be written.
+    :raises OSError: they cannot be written, and nothing has changed.
     :raises zmq.ZMQError: this libzmq has no CURVE.
     """
     if not name or name.startswith(".") or name != os.path.basename(name) or "\0" in name:
@@ -64,27 +64,49 @@ def write_key_pair(directory: Path, name: str, *, force: bool = False) -> tuple[
     public, secret = (key.decode() for key in zmq.curve_keypair())
     lines = f'metadata\ncurve\n    public-key = "{public}"\n'
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(secret_path, f'{_SECRET}{lines}    secret-key = "{secret}"\n', 0o600, force)
-    try:
-        _write(public_path, f"{_PUBLIC}{lines}", 0o644, force)
-    except BaseException:
-        if not force:
-            secret_path.unlink()
-        raise
+    with contextlib.ExitStack() as undo:
+        for path, text, mode in (
+            (secret_path, f'{_SECRET}{lines}    secret-key = "{secret}"\n', 0o600),
+            (public_path, f"{_PUBLIC}{lines}", 0o644),
+        ):
+            target = _beside(path, "new") if force else path
+            _write(target, text, mode)
+            undo.callback(target.unlink, missing_ok=True)
+        if force:
+            _replace(public_path, secret_path)
+        undo.pop_all()
     return public_path, secret_path
 
 
-def _write(path: Path, text: str, mode: int, force: bool) -> None:
+def _write(path: Path, text: str, mode: int) -> None:
     """A new file of this *mode* (less what the umask forbids) from its first moment; whole or not at all."""
-    # a file that is replaced may have other modes, or be a link to elsewhere: so another file takes its place
-    target = path.with_name(f"{path.name}.{os.getpid()}.new") if force else path
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(text)
-        if force:
-            os.replace(target, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(target)
+            os.unlink(path)
         raise
+
+
+def _replace(*paths: Path) -> None:
+    """Have the new file beside each take its place; all or none. The old ones may have other modes, or be links."""
+    with contextlib.ExitStack() as undo:
+        for path in paths:
+            if path.is_dir() and not path.is_symlink():
+                raise IsADirectoryError(f"{path} is a directory")
+            if os.path.lexists(path):
+                os.replace(path, _beside(path, "old"))
+                undo.callback(os.replace, _beside(path, "old"), path)
+            else:
+                undo.callback(path.unlink, missing_ok=True)
+            os.replace(_beside(path, "new"), path)
+        undo.pop_all()
+    for path in paths:
+        _beside(path, "old").unlink(missing_ok=True)
+
+
+def _beside(path: Path, what: str) -> Path:
+    """In the same directory, so that a rename is enough; ours alone."""
+    return path.with_name(f"{path.name}.{os.getpid()}.{what}")
