@@ -181,7 +181,7 @@ def test_the_hub_side_knows_only_the_pipes_interface():
 OF_SOCKETS = {"socket", "bind", "unbind", "connect", "disconnect", "recv", "recv_multipart", "recv_string", "recv_json",
               "send_multipart", "send_string", "send_json", "getsockopt", "setsockopt", "monitor", "underlying",
               "get_monitor_socket", "subscribe", "unsubscribe", "shadow", "destroy"}  # fmt: skip
-SENT_TO = {"self", "self._pump", "mailbox", "self._mailbox", "self._link.mailbox", "link.mailbox"}
+SENT_TO = {"self.link.mailbox", "self", "self._pump", "mailbox", "self._mailbox", "self._link.mailbox", "link.mailbox"}
 
 # The two that look at a socket that the user hands over, before the owning thread has it.
 LOOK_AT_A_SOCKET = {("zgreen._hub.register", "register_socket"), ("zgreen._hub.register", "_check_socket")}

@@ -26,7 +26,7 @@ from support import (
 )
 
 import zgreen
-from zgreen._hub.monitor import _Connections
+from zgreen._hub.monitor import _Connections, _has_one_name
 
 
 def event_of(monitor, name):
@@ -439,6 +439,159 @@ def test_wait_connected_after_disconnect(pump):
             assert client.wait_connected(LIMIT)
             client.disconnect(endpoint_of(puller))
             assert not client.wait_connected(0)
+
+
+def free_port(pump):
+    with zgreen.Channel(zmq.PULL, bind=ANY, pump=pump) as holder:
+        return holder.last_endpoint.rpartition(":")[2]
+
+
+def bind(channel, endpoint):
+    """Again: an unbind returns before libzmq has closed what listens."""
+    wait_for(lambda: outcome(channel.bind, endpoint) is None, "the address to be free")
+
+
+def test_wait_connected_after_unbind_of_a_host_name(pump):
+    """libzmq reports the address."""
+    port = free_port(pump)
+    with (
+        zgreen.Channel(zmq.PULL, pump=pump, monitor=True) as server,
+        zgreen.Channel(zmq.PUSH, connect=f"tcp://127.0.0.1:{port}", pump=pump, options={zmq.RECONNECT_IVL: 1}),
+    ):
+        for _ in range(3):
+            bind(server, f"tcp://localhost:{port}")
+            assert server.wait_connected(LIMIT)
+            server.unbind(f"tcp://localhost:{port}")
+            assert not server.wait_connected(0)
+
+
+def test_wait_connected_after_binds_under_several_names_does_not_guess(pump):
+    port = free_port(pump)
+    with zgreen.Channel(zmq.PULL, pump=pump, monitor=True) as server:
+        server.bind(f"tcp://127.0.0.1:{port}")
+        server.unbind(f"tcp://127.0.0.1:{port}")
+        assert not server.wait_connected(0)
+        bind(server, f"tcp://localhost:{port}")
+        with pytest.raises(RuntimeError, match="no name"):
+            server.wait_connected(0)
+
+
+def test_wait_connected_after_disconnect_of_a_host_name_does_not_guess(pump):
+    """libzmq reports the name first, and the address after a reconnection."""
+    port = free_port(pump)
+    with zgreen.Channel(zmq.PUSH, pump=pump, monitor=True, options={zmq.RECONNECT_IVL: 1}) as client:
+        client.connect(f"tcp://localhost:{port}")
+        names, monitor = [], client.monitor()
+        for _ in range(2):
+            with zgreen.Channel(zmq.PULL, bind=f"tcp://127.0.0.1:{port}", pump=pump) as server:
+                assert client.wait_connected(LIMIT)
+                names.append(event_of(monitor, "HANDSHAKE_SUCCEEDED").endpoint)
+                server.close()
+            wait_for(lambda: not client.wait_connected(0), "the server to be seen gone")
+        assert names[-1] == f"tcp://127.0.0.1:{port}"
+        with zgreen.Channel(zmq.PULL, bind=f"tcp://127.0.0.1:{port}", pump=pump):
+            assert client.wait_connected(LIMIT)
+            client.disconnect(f"tcp://localhost:{port}")
+            with pytest.raises(RuntimeError, match=f"localhost:{port} by other names"):
+                client.wait_connected(0)
+
+
+def test_who_waits_is_told_that_it_cannot_be_known_any_more(pump):
+    with zgreen.Channel(zmq.PUSH, pump=pump, monitor=True) as client:
+        client.connect("tcp://localhost:1")
+        waiter = gevent.spawn(outcome, client.wait_connected)
+        gevent.sleep(0)
+        with real_threads(1) as spawn:
+            spawn(client.disconnect, "tcp://localhost:1").get(timeout=LIMIT)
+        assert isinstance(waiter.get(timeout=LIMIT), RuntimeError)
+
+
+def test_wait_connected_after_unbind_of_all_interfaces_does_not_guess(pump):
+    """libzmq reports each connection by the address that the client has used."""
+    with (
+        zgreen.Channel(zmq.PULL, bind="tcp://*:*", pump=pump, monitor=True) as server,
+        zgreen.Channel(zmq.PUSH, connect=server.last_endpoint.replace("0.0.0.0", "127.0.0.1"), pump=pump),
+    ):
+        assert server.wait_connected(LIMIT)
+        server.unbind(server.last_endpoint)
+        with pytest.raises(RuntimeError, match="no wildcard"):
+            server.wait_connected(0)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "known"),
+    [
+        ("tcp://192.0.2.7:5555", True),
+        ("tcp://[2001:db8::1]:5555", True),
+        ("ipc:///tmp/x", True),
+        ("inproc://x", True),
+        ("tcp://localhost:5555", False),
+        ("tcp://0.0.0.0:5555", False),
+        ("tcp://[::]:5555", False),
+        ("tcp://192.0.2.7:05555", False),
+        ("tcp://[2001:db8:0::1]:5555", False),
+        ("tcp://[fe80::1%eth0]:5555", False),
+        ("tcp://192.0.2.1:0;192.0.2.7:5555", False),
+        ("tcp://192.0.2.7", False),
+        ("ws://192.0.2.7:5555", False),
+    ],
+)
+def test_endpoints_that_libzmq_reports_under_one_name(endpoint, known):
+    assert _has_one_name(endpoint) is known
+
+
+def test_connect_while_wait_connected_opens_the_monitor(monkeypatch, pump):
+    """It waits until libzmq has been asked to tell of it."""
+    posted, post = [], pump.post
+    with raw_socket(zmq.PULL, bind=ANY) as puller, zgreen.Channel(zmq.PUSH, pump=pump) as client:
+        waiter = gevent.spawn(client.wait_connected, LIMIT)
+        gevent.sleep(0)
+        assert not waiter.ready()
+        monkeypatch.setattr(pump, "post", lambda *args: posted.append(args[0]) or post(*args))
+        client.connect(endpoint_of(puller))
+        assert posted == ["monitor", "call"]
+        assert waiter.get(timeout=LIMIT)
+
+
+def test_connect_that_is_killed_while_the_monitor_opens_has_done_nothing(pump):
+    """A PUB would take a second connect to the same endpoint for done."""
+    with zgreen.Channel(zmq.SUB, bind=ANY, pump=pump) as sub, zgreen.Channel(zmq.PUB, pump=pump) as pub:
+        sub.subscribe("")
+        waiter = gevent.spawn(pub.wait_connected, LIMIT)
+        gevent.sleep(0)
+        connecting = gevent.spawn(pub.connect, sub.last_endpoint)
+        gevent.sleep(0)
+        connecting.kill()
+        pub.connect(sub.last_endpoint)
+        assert waiter.get(timeout=LIMIT)
+        assert pub.wait_subscriber("x", LIMIT)
+
+
+def test_wait_connected_while_a_connect_is_under_way_says_that_it_cannot_know(pump):
+    with raw_socket(zmq.PULL, bind=ANY) as puller, zgreen.Channel(zmq.PUSH, pump=pump) as client:
+        connecting = gevent.spawn(client.connect, endpoint_of(puller))
+        gevent.sleep(0)
+        assert not connecting.ready()
+        with pytest.raises(RuntimeError, match="monitor=True"):
+            client.wait_connected(0)
+        with client.monitor(), pytest.raises(RuntimeError, match="monitor=True"):
+            client.wait_connected(0)
+        connecting.get(timeout=LIMIT)
+
+
+def test_wait_connected_whose_monitor_opens_while_a_thread_connects_says_that_it_cannot_know(pump):
+    """Unlike a greenlet it cannot wait for that, nor be seen before."""
+    with (
+        raw_socket(zmq.PULL, bind=ANY) as puller,
+        zgreen.Channel(zmq.PUSH, pump=pump) as client,
+        real_threads(1) as spawn,
+    ):
+        waiter = gevent.spawn(outcome, client.wait_connected, LIMIT)
+        gevent.sleep(0)
+        task = spawn(client.connect, endpoint_of(puller))
+        block_hub_until(lambda: client.attached, "the thread to connect")
+        assert isinstance(waiter.get(timeout=LIMIT), RuntimeError)
+        task.get(timeout=LIMIT)
 
 
 def test_wait_connected_ends_with_the_channel(pump):

@@ -147,6 +147,7 @@ class Channel:
         # for register_socket: called before a close (they must not wait), and at the end
         self.before_close: list[Callable[[], Any]] = []
         self.at_end: list[Callable[[], Any]] = [self._subscribers.wake] if self._subscribers else []
+        self.attached = False  # something was bound or connected since the opening, or will be; whoever does it sets it
         self.tap: Tap | None = None  # the events of the socket, for `monitor`; the hub's thread alone sets it
         self._pump.join(self)
         self.trace(self._pump.events)
@@ -395,7 +396,9 @@ class Channel:
 
         :raises RuntimeError: it cannot be known: the channel was bound or connected before it was monitored (make it
             with ``monitor=True``, or call this or :meth:`monitor` before the first bind or connect; from then on it is
-            monitored until it is closed), or it is an inproc one; or on another thread than that of the pump's hub.
+            monitored until it is closed), or an endpoint with a host name was disconnected, or one with a wildcard
+            unbound (libzmq reports their connections by address, too), or it is an inproc one; or on another thread
+            than that of the pump's hub.
         :raises ClosedError, BrokenError: the channel has ended, or ends before that.
 
         That a subscriber is connected does not mean that it has subscribed: see :meth:`wait_subscriber`. A peer that
@@ -725,13 +728,16 @@ class Channel:
             if endpoint in self._connected:
                 return  # as libzmq does for a PUB, but not for the XPUB that does its work
             self._connected.add(endpoint)
-        if self.tap is not None:
-            self.tap.expect(endpoint)
         try:
-            self._endpoint = self._call(how, endpoint)
+            if self.tap is not None:
+                self.tap.expect(endpoint)
+            self.attached = True  # before the owning thread hears of it: see Tap.open
+            self._endpoint = place = self._call(how, endpoint)
         except BaseException:
             self._connected.discard(endpoint)
             raise
+        if self.tap is not None and how == "bind":
+            self.tap.bound(endpoint, place)
 
     def _detach(self, how: str, endpoint: str) -> None:
         self._call(how, endpoint)

@@ -7,6 +7,7 @@ foreign threads are refused at the calls.
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import os
 import struct
@@ -24,6 +25,10 @@ from .._errors import BrokenError, ClosedError, ForkedError
 from .link import Link
 
 _BACKLOG = 100_000  # events that wait for a hub that does not run; libzmq must never wait for us
+_BEFORE = (
+    "what it was connected to before it was monitored is not known, libzmq does not tell: "
+    "make it with monitor=True, or call wait_connected or monitor before the first bind or connect"
+)
 _NUMBERS = itertools.count()
 _EVENT = struct.Struct("=HI")  # what libzmq sends first; the second frame is the endpoint
 _NAMES = {int(event): event.name for event in zmq.Event if event.name}
@@ -95,20 +100,23 @@ class _Connections:
 
 
 class Tap:
-    """The events of one channel's socket. *complete*: from before its first endpoint, so that all is known."""
+    """The events of one channel's socket."""
 
-    def __init__(self, channel: Any, complete: bool) -> None:
-        self.complete = complete
-        self.keep = complete  # go on when the last monitor is closed
+    def __init__(self, channel: Any) -> None:
+        self.gap = ""  # why it is not known who is connected, once it is open
+        self.keep = False  # go on when the last monitor is closed
         self.over = False
         self.link: Link = channel.pump.link
         self.monitors: list[Monitor] = []
         self._channel = channel
         self._pair: Any = None  # a Channel
         self._opening = RLock()
+        self._asked = False  # the owning thread hears of all that comes from now on after it has asked libzmq to tell
         self._error: BaseException | None = None
         self._connections: dict[str, _Connections] = {}
-        self._forgotten: set[str] = set()  # endpoints that were given up: libzmq says nothing about their ends
+        # endpoints as libzmq reports them
+        self._bound: dict[str, str] = {}  # by the names under which they were bound
+        self._forgotten: set[str] = set()  # those that were given up: libzmq says nothing about their ends
         self._changed = Event()
 
     def open(self) -> None:
@@ -124,31 +132,54 @@ class Tap:
                     "PAIR", connect=endpoint, options={zmq.RCVHWM: 0, zmq.LINGER: 0}, recv_maxsize=_BACKLOG,
                     overflow="drop_oldest", multipart=True, pump=pump,
                 )  # fmt: skip
-                pump.post("monitor", self._channel._pipe, self._pair._pipe, endpoint).wait()
+                call = pump.post("monitor", self._channel._pipe, self._pair._pipe, endpoint)
+                self._asked = True
+                # now: whoever sets this later has not posted a bind or connect yet
+                self.gap = "" if _is_new(self._channel) else _BEFORE
+                self.keep = not self.gap
+                call.wait()
             except BaseException:
                 self.close()
                 raise
             gevent.spawn(self._run)
 
     def wait_connected(self, timeout: float | None) -> bool:
-        """Whether a peer is connected, or is within *timeout* seconds; False if the tap has ended."""
+        """Whether a peer is connected, or is within *timeout* seconds; False if the tap has ended or has a gap."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not any(connections.up for connections in self._connections.values()):
+        while not self.gap and not any(connections.up for connections in self._connections.values()):
             left = None if deadline is None else deadline - time.monotonic()
             if self.over or (left is not None and left <= 0):
                 return False
             self._changed.clear()
             self._changed.wait(left)
-        return True
+        return not self.gap
 
     def forget(self, endpoint: str) -> None:
         """It was disconnected or unbound."""
-        self._connections.pop(endpoint, None)
-        self._forgotten.add(endpoint)
+        reported = self._bound.get(endpoint, endpoint)
+        self._connections.pop(reported, None)
+        self._forgotten.add(reported)
+        if not _has_one_name(reported):
+            self._miss(f"libzmq reports connections of {endpoint} by other names, too, so it is not known which ended")
 
     def expect(self, endpoint: str) -> None:
-        """It is about to be connected or bound."""
-        self._forgotten.discard(endpoint)
+        """It is about to be connected or bound; waits until libzmq has been asked to tell, where one can."""
+        if not self._asked and self.link.here() and self.link.may_wait():
+            with self._opening:
+                pass
+        self._forgotten.discard(self._bound.get(endpoint, endpoint))
+
+    def bound(self, endpoint: str, reported: str) -> None:
+        """What libzmq calls an endpoint that was bound."""
+        if endpoint.rpartition(":")[2] == reported.rpartition(":")[2]:  # else libzmq has chosen: another one each time
+            self._bound[endpoint] = reported
+        if reported in self._forgotten:  # as it had another name then
+            self._forgotten.discard(reported)
+            self._miss(f"{endpoint} was unbound under another name, and its first connections may have been missed")
+
+    def _miss(self, why: str) -> None:
+        self.gap = self.gap or f"{why}: give an address, no name and no wildcard"
+        self.link.mailbox.send(self._changed.set)  # any thread comes here
 
     def remove(self, monitor: Monitor) -> None:
         """A monitor is closed; with the last one the tap is, unless it is kept."""
@@ -206,7 +237,7 @@ def tap_of(channel: Any) -> Tap:
         channel.check_open()
         tap: Tap | None = channel.tap
         if tap is None or tap.over:
-            tap = channel.tap = Tap(channel, not channel.last_endpoint)
+            tap = channel.tap = Tap(channel)
         try:
             tap.open()
         except zmq.ZMQError:
@@ -216,20 +247,37 @@ def tap_of(channel: Any) -> Tap:
             return tap
 
 
+def _is_new(channel: Any) -> bool:
+    """Whether nothing has been bound or connected."""
+    return not channel.last_endpoint and not channel.attached
+
+
+def _has_one_name(endpoint: str) -> bool:
+    """Whether libzmq reports all that is connected at *endpoint* so: no host name, no other spelling, no wildcard."""
+    transport, _, place = endpoint.partition("://")
+    if transport != "tcp":
+        return transport in ("ipc", "inproc")
+    host, _, port = place.rpartition(":")
+    try:
+        address, number = ipaddress.ip_address(host.strip("[]")), int(port)
+    except ValueError:
+        return False
+    name = f"{address}:{number}" if address.version == 4 else f"[{address}]:{number}"
+    return place == name and "%" not in place and not address.is_unspecified
+
+
 def wait_connected(channel: Any, timeout: float | None) -> bool:
     """See Channel.wait_connected."""
-    tap: Tap | None = channel.tap
-    known = tap.complete if tap is not None else not channel.last_endpoint
-    if not known and not channel.closed:
-        raise RuntimeError(
-            f"{channel}: what it was connected to before it was monitored is not known, libzmq does not tell: "
-            "make it with monitor=True, or call wait_connected or monitor before the first bind or connect"
-        )
     if channel.last_endpoint.startswith("inproc:"):
         raise RuntimeError(f"{channel}: libzmq reports no events over inproc, where a peer is connected at once")
-    if tap_of(channel).wait_connected(timeout):
+    if (channel.tap is None or channel.tap.over) and not _is_new(channel) and not channel.closed:
+        raise RuntimeError(f"{channel}: {_BEFORE}")
+    tap = tap_of(channel)
+    if tap.wait_connected(timeout):
         return True
     channel.check_open()
+    if tap.gap:
+        raise RuntimeError(f"{channel}: {tap.gap}")
     return False
 
 
