@@ -164,6 +164,39 @@ def test_on_and_off_in_between(pump):
     assert len(of(seen, client, "put")) == 2
 
 
+@pytest.mark.parametrize("before", ["never on", "on and off"])
+def test_a_getter_that_waits_when_it_is_set(pump, before):
+    """It is told once of what it got, and that it was received; the next ones as ever."""
+    server, client = channels(pump, "PULL", "PUSH")
+    if before == "on and off":
+        pump.on_event = [].append
+    getter = gevent.spawn(lambda: [server.get() for _ in range(2)])
+    wait_for(lambda: server.statistics().getters)
+    pump.on_event = None
+    seen = []
+    pump.on_event = seen.append
+    client.put("1")
+    wait_for_events(seen, server, "got", 1)  # so that the next one is not received with it
+    client.put("22")
+    assert getter.get() == [b"1", b"22"]
+    wait_for_events(seen, server, "got", 2)
+    told = [(event.kind, event.messages, event.size) for event in of(seen, server, "received", "got")]
+    assert told == [("received", 1, 1), ("got", 1, 1), ("received", 1, 2), ("got", 1, 2)]
+
+
+def test_a_thread_that_waits_when_it_is_set(pump):
+    server, client = channels(pump, "PULL", "PUSH")
+    with real_threads(1) as spawn:
+        result = spawn(server.get)
+        wait_for(lambda: server.statistics().getters)
+        seen = []
+        pump.on_event = seen.append
+        client.put("1")
+        assert result.get() == b"1"
+    wait_for_events(seen, server, "got", 1)
+    assert [event.kind for event in of(seen, server, "received", "got")] == ["received", "got"]
+
+
 def test_a_putter_that_waits(pump, events):
     """Its put is told when there was room; a put that failed is not."""
     client = Channel("PUSH", pump=pump, send_maxsize=1)

@@ -286,7 +286,11 @@ class Channel:
             raise self._cannot("receive")
         if block and self._pipe.due():
             self._link.breathe()
-        return self._receives.get(block, timeout)
+        message = self._receives.get(block, timeout)
+        receives = self._receives  # once more: on_event may have been set while this waited
+        if isinstance(receives, TracedReceives):
+            receives.tell_got(message)
+        return message
 
     def get_nowait(self) -> Any:
         """``get(block=False)``."""

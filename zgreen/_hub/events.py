@@ -170,13 +170,14 @@ class TracedReceives:
         self.queue.line.listen_idle(None)
 
     def get(self, block: bool, timeout: float | None) -> Any:
-        """See `RecvQueue.get`."""
+        """See `RecvQueue.get`; who called it calls `tell_got`, of what is in this place when the wait is over."""
         if block and self._pipe.due(1):  # in place of Pipe.take, which counts
             self._link.breathe()
-        message = self.queue.get(block, timeout)
+        return self.queue.get(block, timeout)
+
+    def tell_got(self, message: Any) -> None:
         self._look()  # so that it was received before it was got
         self._events.tell(Event("got", self._channel, *measure(message), time.monotonic()))
-        return message
 
     def _look(self) -> None:
         with self._lock:

@@ -173,7 +173,8 @@ class Pump:
         or got on any channel of this pump. Default: None, which costs nothing.
 
         It must not wait. What it raises is logged. It is called soon after the event, not within the put or get; what
-        one greenlet does is told in order. If the hub does not run for so long that 100,000 events wait, those that
+        one greenlet does is told in order. A get that already waits when this is set is told; a put that already waits
+        for room is not, nor that its message was sent. If the hub does not run for so long that 100,000 events wait, those that
         come then are not told, which is logged. Channels do not go their shortest way meanwhile: a put and a get take
         some microseconds, and the hub hears of each message.
 
