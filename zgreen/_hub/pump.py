@@ -76,7 +76,8 @@ class Pump:
     :param context: the ``zmq.Context`` to make sockets from. It stays yours: the pump never terminates it, so at exit
         it is up to you to wait (``context.term()``) for what libzmq still holds. Default: one of the pump's own.
     :param io_threads: of the pump's own context.
-    :param engine: ``"python"``; default: the environment's ``ZGREEN_ENGINE``, else the fastest that is built.
+    :param engine: ``"native"`` or ``"python"``; default: the environment's ``ZGREEN_ENGINE``, else the fastest that is
+        built.
 
     A pump belongs to the hub of the thread that makes it. ``with Pump() as pump:`` starts it and shuts it down. A
     running pump keeps the hub's loop alive, as a running server does: ``gevent.wait()`` without arguments does not end.
@@ -136,7 +137,7 @@ class Pump:
 
     @property
     def engine(self) -> str:
-        """Which engine runs in the owning thread: ``"python"``."""
+        """Which engine runs in the owning thread: ``"native"`` or ``"python"``."""
         return self._engine.name
 
     @property
@@ -174,9 +175,9 @@ class Pump:
 
         It must not wait. What it raises is logged. It is called soon after the event, not within the put or get; what
         one greenlet does is told in order. A get that already waits when this is set is told; a put that already waits
-        for room is not, nor that its message was sent. If the hub does not run for so long that 100,000 events wait, those that
-        come then are not told, which is logged. Channels do not go their shortest way meanwhile: a put and a get take
-        some microseconds, and the hub hears of each message.
+        for room is not, nor that its message was sent. If the hub does not run for so long that 100,000 events wait,
+        those that come then are not told, which is logged. Channels do not go their shortest way meanwhile: a put and a
+        get take some microseconds, and the hub hears of each message.
 
         :raises TypeError: it is neither callable nor None.
         :raises RuntimeError: set on another thread than the hub's.
