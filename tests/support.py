@@ -20,7 +20,8 @@ from gevent.threadpool import ThreadPool
 
 import zgreen
 
-# The one number that scales every wait of the suite: raise it on a slow machine.
+# The one number that scales every wait of the suite: raise it on a slow machine, to 35 at most: what a test may take in
+# all is up to 5 times that, and setup.cfg's faulthandler_timeout must not end the run before.
 LIMIT = float(os.environ.get("ZGREEN_TEST_LIMIT", "30"))
 
 ROOT = Path(__file__).resolve().parent.parent
