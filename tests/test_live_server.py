@@ -16,6 +16,8 @@ from live import Events, Live
 from programs import Program
 from support import ANY, LIMIT, endpoint_of, raw_socket
 
+from zgreen.live.service import Service
+
 CONTROL = b"\xff zgreen live"
 JSON = {"Content_Type": "application/json"}
 QUIET = ("--rate", "0")  # only what is posted
@@ -303,6 +305,15 @@ def reserved():
 def test_without_anybody_to_push_to_a_post_is_refused():
     with publisher() as (_, endpoint), Live("--connect", endpoint) as live:
         assert live.post("/messages", {"topic": "t", "text": "x"}) == 409
+
+
+def test_push_is_for_publishers_of_ones_own():
+    """What pages post would go there and never come back: the publisher that is started does not pull there."""
+    with Program("-m", "zgreen", "live", "--push", "tcp://127.0.0.1:1") as program:
+        assert program.end() == 2, program.output
+        assert "--push is for --connect or --bind" in program.output
+    with pytest.raises(ValueError, match="push is for connect or bind"):
+        Service(push="tcp://127.0.0.1:1")
 
 
 # -- the end

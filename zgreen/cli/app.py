@@ -108,6 +108,10 @@ def _live(port: int, queue: int, as_json: bool, **values: Any) -> int:
     """
     from zgreen.live import command
 
+    if values["push"] is not None and not values["connect"] and not values["bind"]:
+        raise click.UsageError("--push is for --connect or --bind: give one, or none of the three: then a publisher is "
+                               "started that pulls by itself")  # fmt: skip
+
     def announce(url: str) -> None:
         if as_json:
             output.as_json({"url": url})

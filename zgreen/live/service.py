@@ -24,10 +24,11 @@ class Service:
 
     :param connect: endpoints of publishers. :param bind: where publishers connect to. Without both, a publisher process
         is started, and started again if it ends.
-    :param push: where a publisher pulls from what pages post; None: nowhere, but to the process that was started.
+    :param push: where a publisher of *connect* or *bind* pulls from what pages post; None: nowhere. The process that
+        was started pulls by itself.
     :param rate: messages per second of that process.
     :param maxsize, overflow: of the subscription of each page, as :meth:`zgreen.Fanout.subscribe` has them.
-    :raises zmq.ZMQError: an endpoint is wrong.
+    :raises zmq.ZMQError: an endpoint is wrong. :raises ValueError: *push* without *connect* and *bind*.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class Service:
         maxsize: int = 256,
         overflow: str = "drop_oldest",
     ) -> None:
+        if push is not None and not connect and not bind:  # the page shows what comes back, and nothing would
+            raise ValueError("push is for connect or bind: without both, the publisher that is started pulls by itself")
         self._queue = (maxsize, overflow)
         self._numbers = itertools.count(1)
         self._streams: dict[str, Stream] = {}
