@@ -16,8 +16,8 @@ from support import LIMIT
 class Live(Program):
     """``python -m zgreen live``; *port* is the page's."""
 
-    def __init__(self, *options: str) -> None:
-        super().__init__("-m", "zgreen", "live", "--json", *options)
+    def __init__(self, *options: str, start: tuple[str, ...] = ("-m", "zgreen")) -> None:
+        super().__init__(*start, "live", "--json", *options)
         self.url: str = json.loads(self.line_with('"url"'))["url"]
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
 

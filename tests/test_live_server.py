@@ -267,6 +267,21 @@ def test_a_publisher_that_was_killed_is_started_again():
         assert next(messages) == ("a", "after")
 
 
+def test_the_publisher_is_not_the_business_of_the_current_folder(tmp_path, monkeypatch):
+    """Modules of the same names that lie there are the user's; the console script does not look there either."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("random", "zmq", "zgreen"):
+        (here / f"{name}.py").write_text("raise RuntimeError('not for you')")
+    start = tmp_path / "start.py"
+    start.write_text("from zgreen.__main__ import console_script\nconsole_script()\n")
+    monkeypatch.chdir(here)
+    with Live(*QUIET, start=(str(start),)) as live, Events(live.port) as events:
+        live.say("a", "x")
+        assert next(events.messages()) == ("a", "x")
+        assert events.next("statistics")["publisher"]["restarts"] == 0
+
+
 def test_a_real_publisher_that_comes_again_is_picked_up():
     with contextlib.ExitStack() as stack:
         with publisher() as (xpub, endpoint):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import gevent
 from gevent.subprocess import DEVNULL, PIPE, Popen
 
 PAUSE = 0.5  # seconds until a publisher that has ended is started again
+# `-m` looks in the current folder first: from here it finds what runs us, not what lies where the user happens to be.
+# The endpoints it is given are the server's own, of tcp: no path in them depends on the folder.
+_HOME = Path(__file__).resolve().parents[2]
 
 
 class Keeper:
@@ -36,7 +40,7 @@ class Keeper:
     def _start(self) -> None:
         # A session of its own: Ctrl-C on the terminal is for the server. The end of its standard input tells it that
         # the server has gone, however that came.
-        self._process = Popen(self._command, stdin=PIPE, stdout=DEVNULL, start_new_session=True)
+        self._process = Popen(self._command, cwd=_HOME, stdin=PIPE, stdout=DEVNULL, start_new_session=True)
         self.pid = self._process.pid
 
     def _forget(self) -> None:
