@@ -21,6 +21,10 @@ class Live(Program):
         self.url: str = json.loads(self.line_with('"url"'))["url"]
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
 
+    def connected(self) -> socket.socket:
+        """A plain connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT)
+
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """Status and body of the answer."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)

@@ -34,6 +34,10 @@ def publisher(bind=ANY):
         yield xpub, endpoint_of(xpub)
 
 
+def read_all(peer):
+    return b"".join(iter(lambda: peer.recv(65536), b""))
+
+
 def subscriptions(xpub, number):
     """The next *number* (un)subscriptions that the publisher is told of."""
     return [xpub.recv() for _ in range(number)]
@@ -244,6 +248,28 @@ def test_pages_and_methods():
         assert live.request("POST", "/", b"")[0] == 405
 
 
+def test_a_head_is_answered_without_a_body():
+    with Live(*QUIET) as live, live.connected() as peer:
+        peer.sendall(b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % live.port)
+        head, _, body = read_all(peer).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"Content-Length: %d" % len(live.request("GET", "/")[1]) in head
+        assert body == b""
+        assert live.request("HEAD", "/nosuch") == (404, b"")
+        assert live.request("HEAD", "/events") == (405, b"")
+
+
+def test_a_client_that_leaves_before_its_body_has_come():
+    with Live(*QUIET) as live, live.connected() as peer:
+        head = f"POST /messages HTTP/1.1\r\nHost: 127.0.0.1:{live.port}\r\nContent-Type: application/json\r\n"
+        peer.sendall(f"{head}Content-Length: 50\r\n\r\n{{".encode())
+        peer.shutdown(socket.SHUT_WR)
+        assert read_all(peer).startswith(b"HTTP/1.1 400 ")
+        live.signal(signal.SIGTERM)
+        assert live.end() == 0
+        assert "Traceback" not in live.output
+
+
 def test_only_this_machine_is_served():
     with Live(*QUIET) as live:
         with open("/proc/net/tcp") as table:
@@ -374,3 +400,4 @@ def test_what_is_wrong_is_said_without_a_traceback():
                 assert program.end() == 1, program.output
                 assert program.output.startswith("Error: ")
                 assert "Traceback" not in program.output
+                assert options[1].rpartition(":")[2] in program.output  # which port, or which endpoint

@@ -67,9 +67,9 @@ class Web:
         try:
             listener.bind(("127.0.0.1", port))
             listener.listen(128)
-        except BaseException:
+        except OSError as error:
             listener.close()
-            raise
+            raise OSError(error.errno, f"port {port} of 127.0.0.1: {error.strerror}") from error
         self.port: int = listener.getsockname()[1]
         self._hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         self._pool = Pool(MAX_CONNECTIONS)
@@ -88,10 +88,11 @@ class Web:
 
     def _application(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            return self._answer(environ, start_response)
+            answer = self._answer(environ, start_response)
         except Refused as refused:
             body = json.dumps({"error": refused.text}).encode()
-            return _respond(start_response, refused.status, body, "application/json", [("Connection", "close")])
+            answer = _respond(start_response, refused.status, body, "application/json", [("Connection", "close")])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else answer
 
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         self._check_sender(environ)
@@ -106,7 +107,8 @@ class Web:
             return self._stream(start_response)
         if path not in self._files:
             raise Refused("404 Not Found", "there is no such page")
-        _check_method(method, "GET")
+        if method != "HEAD":  # which gets the headers alone, see _application
+            _check_method(method, "GET")
         return _respond(start_response, "200 OK", *self._files[path])
 
     def _check_sender(self, environ: Environ) -> None:
@@ -176,6 +178,8 @@ def _body(environ: Environ) -> dict[str, Any]:
             body = environ["wsgi.input"].read(int(length))
     except gevent.Timeout:
         raise Refused("408 Request Timeout", f"the body did not come within {_BODY_LIMIT:g} s") from None
+    except OSError:  # whoever posts has left, or closed its side
+        raise Refused("400 Bad Request", "the body ended too early") from None
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):
