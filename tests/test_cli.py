@@ -24,6 +24,8 @@ ALWAYS = {"demo", "keygen", "proxy"}
 ALL = {*ALWAYS, "live", "bench", "info"}
 SMALL_DEMO = ("demo", "--seconds", "1", "--streams", "3", "--posters", "2")
 SMALL_BENCH = ("bench", "--quick", "--candidate", "zmq.green", "--candidate", "blocking pyzmq", "pull/1-greenlet")
+PROXY = ("proxy", "--frontend", "tcp://127.0.0.1:*", "--backend", "tcp://127.0.0.1:*")
+NO_TEXT = b"tcp://127.0.0.1:\xff".decode(errors="surrogateescape")
 WITHOUT = """
 import sys
 sys.modules[sys.argv.pop(1)] = None
@@ -141,6 +143,45 @@ def test_another_missing_module_is_not_taken_for_the_extra():
         assert "gevent.subprocess" in program.output
 
 
+# -- what goes wrong
+
+
+@pytest.mark.parametrize("module", ["nothing", "click"])
+@pytest.mark.parametrize("arguments", [("demo", "--seconds", "3600"), PROXY])
+def test_who_reads_the_output_may_leave(arguments, module):
+    """As ``| head -1`` does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT, module, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": path()},
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout.readline()
+            process.stdout.close()
+            if arguments is PROXY:  # says more only at its end
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=LIMIT) == 1
+        finally:
+            process.kill()
+        said = process.stderr.read().decode()
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+
+
+@pytest.mark.parametrize("command", ["demo", "live"])
+def test_an_engine_that_is_not_there_is_one_line(command, monkeypatch):
+    monkeypatch.setenv("ZGREEN_ENGINE", "steam")
+    text = cli(command, status=1)
+    assert text.endswith(": ZGREEN_ENGINE='steam': there is no such engine; there are native and python\n")
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("live", "--connect", NO_TEXT), (*PROXY, "--capture", NO_TEXT)])
+def test_an_endpoint_that_is_no_text_is_one_line(arguments):
+    text = cli(*arguments, status=1)
+    assert re.match("(Error|proxy): .*utf-8", text)
+    assert text.count("\n") == 1
+
+
 # -- info
 
 
@@ -226,8 +267,7 @@ def test_keygen_as_json(tmp_path):
 
 @pytest.mark.parametrize("without", [(), ("-c", WITHOUT, "click")])
 def test_proxy_as_json(without):
-    ends = ("--frontend", "tcp://127.0.0.1:*", "--backend", "tcp://127.0.0.1:*")
-    with Program(*(without or ("-m", "zgreen")), "proxy", *ends, "--json") as program:
+    with Program(*(without or ("-m", "zgreen")), *PROXY, "--json") as program:
         found = json.loads(program.line_with("frontend"))
         assert found["type"] == "forwarder"
         assert [place.startswith("tcp://127.0.0.1:") for place in found["frontend"] + found["backend"]] == [True, True]

@@ -40,15 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     over = Event()
     for name in ("SIGTERM", "SIGINT"):
         gevent.signal_handler(getattr(signal, name), over.set)
-    proxy = Proxy(arguments.frontend, arguments.backend, arguments.type, capture=arguments.capture)
     try:
+        proxy = Proxy(arguments.frontend, arguments.backend, arguments.type, capture=arguments.capture)
         proxy.start()
         _say(_where(proxy, arguments.json))
         gevent.spawn(proxy.join).link(lambda _: over.set())  # if it ends by itself
         over.wait()
         proxy.close()
         _say(_counts(proxy, arguments.json))
-    except (ZgreenError, zmq.ZMQError) as error:
+    except (ZgreenError, zmq.ZMQError, ValueError) as error:
         sys.stderr.write(f"proxy: {error}\n")
         return 1
     return 0

@@ -121,7 +121,7 @@ def _live(port: int, queue: int, as_json: bool, **values: Any) -> int:
 
     try:
         service, web = command.start(port, maxsize=queue, **values)
-    except (OSError, zmq.ZMQError) as error:
+    except (OSError, zmq.ZMQError, ValueError, ImportError) as error:
         raise click.ClickException(str(error)) from error
     command.serve(service, web, announce)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
@@ -66,7 +67,11 @@ def main(argv: Sequence[str] | None, prog: str) -> int:
     if given and given[0] in MORE:
         refuse(given[0], prog)
     arguments = top.parse_args(given)
-    return int(arguments.run(arguments))
+    try:
+        return int(arguments.run(arguments))
+    except BrokenPipeError:  # whoever read what we print has left; Python's own flush at the end must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def refuse(name: str, prog: str) -> NoReturn:

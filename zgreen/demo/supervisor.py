@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, view: progress.View | None = None) -> int:
     """Run the demo, shown in *view* (default: lines of text, or JSON if asked for); return the exit status."""
     view = view or (progress.Json() if arguments.json else progress.Plain())
-    demo = Demo(arguments, view)
+    try:
+        demo = Demo(arguments, view)
+    except (ValueError, ImportError) as error:  # there is no such engine
+        progress.say(f"demo: {error}", sys.stderr)
+        return 1
     try:
         demo.run()
         return demo.judge()
@@ -91,12 +95,18 @@ class Demo:
             f"client is process {self._client.pid}"
         )
         self._wait(self._client.reported, START_LIMIT, "the client's first report")
-        shown = gevent.spawn(self._view.show, self._totals)
+        shown = gevent.spawn(self._show)
         try:
             self._wait(self._client.done, arguments.seconds + END_LIMIT, "the client")
             self._wait(self._worker.done, END_LIMIT, "the worker")
         finally:
             shown.kill()
+
+    def _show(self) -> None:
+        try:
+            self._view.show(self._totals)
+        except BrokenPipeError as error:  # whoever read what we print has left: `_wait` raises it
+            self._stop.set_exception(error)
 
     def judge(self) -> int:
         """Print the summary; return the exit status."""
