@@ -306,6 +306,20 @@ def test_where_nobody_pulls_the_form_says_so(browser):
         assert "--push" in browser.get("sent").text
 
 
+def test_a_sixth_page_says_why_it_cannot_post(browser):
+    """A browser makes six connections to a server, and each page's events hold one."""
+    with browser.serving(*QUIET) as live:
+        for _ in range(6):
+            browser.open(live)
+        browser.get("text").send_keys("from the sixth", Keys.ENTER)
+        browser.wait(lambda: browser.get("sent").text.startswith("no answer: "), "the page to give up")
+        assert "six pages" in browser.get("sent").text
+        browser.driver.close()
+        browser.to(browser.driver.window_handles[-1])
+        browser.send("t", "from the fifth")
+        browser.wait_message("t", "from the fifth")
+
+
 def test_pause_holds_the_display_and_not_the_messages(browser):
     with browser.serving(*QUIET) as live:
         browser.open(live)

@@ -5,6 +5,7 @@
 const ROWS = 100; // of the log
 const TOPICS = 50;
 const SECONDS = 60; // of the chart
+const PATIENCE = 8000; // ms for the answer to a post
 const get = (id) => document.getElementById(id);
 const state = { token: null, number: 0, prefixes: [""], topics: new Map(), log: [], paused: false, mine: 0, last: null,
                 rates: [], due: false };
@@ -159,10 +160,12 @@ async function post(path, value) {
   try {
     const response = await fetch(path, {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(value),
+      signal: AbortSignal.timeout(PATIENCE),
     });
     return response.ok ? null : (await response.json()).error;
   } catch {
-    return "the server does not answer";
+    // A browser has six connections to a server, and the event stream of each page holds one.
+    return "no answer: the server has gone, or six pages are open in this browser, which is all it connects";
   }
 }
 
