@@ -1,6 +1,9 @@
 """What pumps and channels count: each figure, on the engine that the environment names."""
 
+import copy
 import itertools
+import json
+import pickle
 
 import gevent
 import pytest
@@ -49,14 +52,42 @@ def test_the_first_fields_are_what_they_were():
     )  # fmt: skip
 
 
+CHANGES = [
+    lambda counts: counts.__setitem__("EFSM", 1),
+    lambda counts: counts.__delitem__("EFSM"),
+    lambda counts: counts.__ior__({"EFSM": 1}),
+    lambda counts: counts.update(EFSM=1),
+    lambda counts: counts.setdefault("EFSM", 1),
+    lambda counts: counts.pop("EFSM", None),
+    lambda counts: counts.popitem(),
+    lambda counts: counts.clear(),
+]
+
+
 def test_a_snapshot_cannot_be_changed(pump):
     for snapshot in (stuck(pump).statistics(), pump.statistics()):
         with pytest.raises(AttributeError):
             snapshot.sent = 1
+        for counts in (snapshot.refusals, snapshot.drops):
+            for change in CHANGES:
+                with pytest.raises(TypeError):
+                    change(counts)
+            assert counts == {}
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_a_snapshot_can_be_copied_and_sent(pump, copied):
+    """And the copy is one, too."""
+    channel = stuck(pump)
+    channel.put("x")
+    channel.close(linger=0)
+    for snapshot in (channel.statistics(), pump.statistics()):
+        again = copied(snapshot)
+        assert again == snapshot
+        assert type(again) is type(snapshot)
+        assert again.drops == json.loads(json.dumps(snapshot._asdict()))["drops"] == {"unsent": 1}
         with pytest.raises(TypeError):
-            snapshot.refusals["EFSM"] = 1
-        with pytest.raises(TypeError):
-            snapshot.drops["unsent"] = 1
+            again.drops["unsent"] = 2
 
 
 def test_a_snapshot_stays_as_it_was(pump):

@@ -10,7 +10,6 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import gevent
@@ -40,7 +39,7 @@ from .link import TimedOut
 from .monitor import Monitor, Tap, tap_of, wait_connected
 from .pump import Pump, get_pump
 from .queues import RecvQueue, SendQueue
-from .statistics import ChannelStatistics, describe
+from .statistics import ChannelStatistics, Counts, describe
 from .subscribers import Subscribers, socket_for
 
 logger = logging.getLogger("zgreen")
@@ -492,8 +491,8 @@ class Channel:
             pipe.sent_bytes + restart_bytes, received_bytes,
             *self._peaks,
             sends.waits, receives.waits, sends.waited(), receives.waited(),
-            MappingProxyType(self._refusals.copy()),
-            MappingProxyType({cause: number for cause, number in drops.items() if number}),
+            Counts(self._refusals),
+            Counts({cause: number for cause, number in drops.items() if number}),
             pipe.send_turns, receive_turns, pipe.largest_send, largest_receive,
             pipe.rings, pipe.touches,
             self._last_error,

@@ -7,10 +7,24 @@ waits are counted by whoever waits, under the lock of its line; refusals by caus
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
-NONE: Mapping[str, int] = MappingProxyType({})
+
+class Counts(dict[str, int]):
+    """Numbers by cause, that never change. A dict, because json, pickle and copy.deepcopy take no MappingProxyType."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: Any, **_options: Any) -> NoReturn:
+        raise TypeError("a snapshot cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:  # made at once: else it would be filled item by item
+        return Counts, (dict(self),)
+
+
+NONE = Counts()
 
 
 class ChannelStatistics(NamedTuple):
@@ -173,7 +187,7 @@ def describe(error: BaseException) -> str:
 def _merge(a: Mapping[str, int], b: Mapping[str, int]) -> Mapping[str, int]:
     if not b:
         return a
-    return MappingProxyType({key: a.get(key, 0) + b.get(key, 0) for key in (*a, *(k for k in b if k not in a))})
+    return Counts({key: a.get(key, 0) + b.get(key, 0) for key in (*a, *(k for k in b if k not in a))})
 
 
 def _mean(messages: int, turns: int) -> float:

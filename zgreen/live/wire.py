@@ -18,7 +18,7 @@ BATCH = 50  # messages in one event
 
 def event(name: str, value: Any) -> bytes:
     """A server-sent event; JSON has no line breaks, so its data is one line."""
-    text = json.dumps(value, separators=(",", ":"), default=dict)  # statistics hold read-only mappings
+    text = json.dumps(value, separators=(",", ":"))
     return b"event: %s\ndata: %s\n\n" % (name.encode(), text.encode())
 
 
