@@ -7,11 +7,14 @@ all results in that folder. The exit status is 1 if a run failed or lost message
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
+import math
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,11 @@ from .scenarios import ALL, CANDIDATES, CPP, ENGINES, SCENARIOS, Lengths, Scenar
 RESULTS = Path(__file__).with_name("results")
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+def parse(
+    arguments: Sequence[str] | None, prog: str = "python -m benchmarks", only: str = "--candidates"
+) -> argparse.Namespace:
+    """Of *arguments*; *prog* and *only* are what errors call the program and its option for candidates."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument(
         "scenarios", nargs="*", metavar="scenario",
         help=f"default: all of {', '.join(SCENARIOS)}; one variant of it: push/100-greenlets",
@@ -32,7 +38,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="of each candidate; default 5, with --quick 1")
     parser.add_argument("--seconds", type=float, help="of a usual run; default 0.5, with --quick 0.05")
     parser.add_argument("--quick", action="store_true", help="see that all works; the figures mean nothing")
-    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), help="only these")
+    parser.add_argument(only, dest="candidates", nargs="+", choices=list(CANDIDATES), help="only these")
     parser.add_argument(
         "--output", type=Path,
         help="folder for JSON and charts; default benchmarks/results, with --quick or a choice of variants or "
@@ -41,7 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (0.05 if options.quick else 0.5)
-    if options.rounds < 1 or options.seconds <= 0:
+    if options.rounds < 1 or not 0 < options.seconds < math.inf:
         parser.error("--rounds and --seconds must be positive")
     try:
         options.chosen = choose(options.scenarios, Lengths(options.seconds, options.quick))
@@ -160,11 +166,22 @@ def write(result: dict[str, Any], folder: Path) -> str | None:
     return missing
 
 
+@contextlib.contextmanager
+def work_folder() -> Iterator[Path]:
+    """A folder that is gone at the end, as are all others and the processes: of SIGTERM, too."""
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        with tempfile.TemporaryDirectory(prefix="zgreen-") as folder:
+            yield Path(folder)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     failed = False
-    with tempfile.TemporaryDirectory(prefix="zgreen-") as folder:
-        session = Session(options, Path(folder))
+    with work_folder() as folder:
+        session = Session(options, folder)
         total = sum(len(session.taking_part(v)) for scenario in options.chosen for v in scenario.variants)
         progress = Progress(total * options.rounds)
         sys.stdout.write(report.machine_text(session.machine) + "\n\n")

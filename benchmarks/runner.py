@@ -112,8 +112,9 @@ class Child:
 def child(name: str, command: list[str], options: Mapping[str, Any], folder: Path) -> Iterator[Child]:
     process = Child(name, command, options, folder)
     limit = threading.Timer(LIMIT, process.expire)
-    limit.start()
+    limit.daemon = True  # what ends us must not wait for it
     try:
+        limit.start()
         yield process
     finally:
         limit.cancel()

@@ -16,7 +16,7 @@ import pytest
 import zmq
 from gevent.os import make_nonblocking, nb_read
 from programs import Program
-from support import LIMIT, ROOT
+from support import LIMIT, ROOT, wait_for, wait_until_asleep
 
 import zgreen
 
@@ -101,6 +101,11 @@ def test_without_a_command_and_with_a_wrong_one():
     assert "nosuch" in cli("nosuch", status=2)
     assert "nosuch" in cli("nosuch", status=2, without="click")
     assert "--nosuch" in cli("info", "--nosuch", status=2)
+
+
+@pytest.mark.parametrize("module", [None, "click"])
+def test_the_version(module):
+    assert cli("--version", without=module) == f"zgreen {zgreen.__version__}\n"
 
 
 def test_the_console_script():
@@ -251,6 +256,40 @@ def test_bench(monkeypatch):
     assert "no scenario nosuch" in cli("bench", "nosuch", status=2)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--candidate", "nosuch"), "argument --candidate: invalid choice: 'nosuch'"),
+        (("--seconds", "nan"), "nan is not finite"),
+        (("--seconds", "inf"), "inf is not finite"),
+        (("nosuch",), "python -m zgreen bench: error: no scenario nosuch"),
+    ],
+)
+def test_bench_complains_of_what_was_typed(arguments, complaint, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text = cli("bench", *arguments, status=2)
+    assert complaint in text
+    assert "benchmarks" not in text
+    assert "--candidates" not in text
+
+
+def test_bench_shows_no_bar_where_nobody_looks(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in cli(*SMALL_BENCH)
+
+
+def test_bench_leaves_nothing_behind_when_it_is_told_to_end(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Program("-m", "zgreen", "bench", "--seconds", "600", "--candidate", "blocking pyzmq", "pull") as program:
+        wait_for(lambda: [*tmp_path.glob("zgreen-*/candidate.errors")], "a run")
+        wait_until_asleep(program.pid)  # it waits for what the candidate says
+        program.signal(signal.SIGTERM)
+        assert program.end() == 143, program.output
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_bench_without_the_benchmarks():
     text = cli(*SMALL_BENCH, status=2, without="benchmarks")
     assert "source distribution and repository only" in text
@@ -285,7 +324,8 @@ def test_live_says_where_it_is_and_ends_with_ctrl_c():
 
 
 @pytest.mark.parametrize(
-    "options", [("--port", "70000"), ("--queue", "0"), ("--overflow", "block"), ("--rate", "-1"), ("more",)]
+    "options",
+    [("--port", "70000"), ("--queue", "0"), ("--overflow", "block"), ("--rate", "-1"), ("--rate", "nan"), ("more",)],
 )
 def test_options_of_live_are_checked(options):
     assert "Error: " in cli("live", *options, status=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,12 +10,24 @@ from typing import Any
 import click
 import zmq
 
+import zgreen
 from zgreen.cli import core, output
 
 _ENDPOINT = "ENDPOINT"
 
 
+class _Float(click.FloatRange):
+    """No nan either, which is below and above nothing, and nothing without end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{number} is not finite.", param, ctx)
+        return number
+
+
 @click.group(help=core.DESCRIPTION, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(zgreen.__version__, message=core.VERSION)
 def group() -> None:
     """All commands."""
 
@@ -71,7 +84,7 @@ def _info(as_json: bool) -> int:
 @_command("bench")
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO[/VARIANT]]...")
 @click.option("--rounds", type=click.IntRange(1), help="Rounds of each candidate; default 5, with --quick 1.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Of a usual run; default 0.5.")
+@click.option("--seconds", type=_Float(0, min_open=True), help="Of a usual run; default 0.5.")
 @click.option("--quick", is_flag=True, help="See that all works; the figures mean nothing.")
 @click.option("--candidate", "candidates", multiple=True, help="Only this one; may be given again.")
 @click.option("--output", "folder", type=click.Path(file_okay=False), help="Folder for JSON files and charts.")
@@ -85,8 +98,9 @@ def _bench(scenarios: tuple[str, ...], candidates: tuple[str, ...], quick: bool,
 
     options = [f"--{key.replace('folder', 'output')}={value}" for key, value in values.items() if value is not None]
     options += ["--quick"] * quick
-    chosen = ["--candidates", *candidates] if candidates else []
-    return bench.run([*options, *chosen, "--", *scenarios], as_json=as_json)
+    chosen = [bench.CANDIDATE, *candidates] if candidates else []
+    prog = click.get_current_context().command_path
+    return bench.run([*options, *chosen, "--", *scenarios], prog, as_json=as_json)
 
 
 @_command("live")
@@ -94,7 +108,7 @@ def _bench(scenarios: tuple[str, ...], candidates: tuple[str, ...], quick: bool,
 @click.option("--connect", multiple=True, metavar=_ENDPOINT, help="A publisher to subscribe to; may be given again.")
 @click.option("--bind", multiple=True, metavar=_ENDPOINT, help="Where publishers connect to; may be given again.")
 @click.option("--push", metavar=_ENDPOINT, help="Who pulls what the page posts, with --connect or --bind.")
-@click.option("--rate", type=click.FloatRange(0), default=10.0, help="Messages per second of the own publisher; 10.")
+@click.option("--rate", type=_Float(0), default=10.0, help="Messages per second of the own publisher; 10.")
 @click.option("--queue", type=click.IntRange(1), default=256, help="Messages that may wait for one page; default: 256.")
 @click.option(
     "--overflow", type=click.Choice(["drop_oldest", "drop_newest", "disconnect"]), default="drop_oldest",

@@ -5,32 +5,31 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from zgreen.cli import output
 
+CANDIDATE = "--candidate"
 MISSING = (
     "bench: there is no package benchmarks here. It is in zgreen's source distribution and repository only: "
     "call this in the folder of either"
 )
 
 
-def run(arguments: Sequence[str], *, as_json: bool) -> int:
-    """Run ``python -m benchmarks`` with *arguments*, shown in our way; the exit status."""
+def run(arguments: Sequence[str], prog: str, *, as_json: bool) -> int:
+    """Run ``python -m benchmarks`` with *arguments*, shown in our way; the exit status. *prog*: what we are called."""
     try:
         modules = _find()
     except ModuleNotFoundError:
         sys.stderr.write(MISSING + "\n")
         return 2
     program, report = modules
-    options = program.parse(arguments)
-    with tempfile.TemporaryDirectory(prefix="zgreen-") as folder:
-        session = program.Session(options, Path(folder))
+    options = program.parse(arguments, prog, CANDIDATE)
+    with program.work_folder() as folder:
+        session = program.Session(options, folder)
         total = options.rounds * sum(len(session.taking_part(v)) for s in options.chosen for v in s.variants)
         with Bar(total) as bar:
             results = [session.measure(scenario, bar) for scenario in options.chosen]
@@ -53,7 +52,8 @@ class Bar:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True)
         )  # fmt: skip
         console = output.console(stderr=True)
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        watched = sys.stderr.isatty()  # rich takes FORCE_COLOR for a terminal
+        self._progress = Progress(*columns, console=console, transient=True, disable=not watched)
         self._task: TaskID = self._progress.add_task("", total=total)
         self._begun = 0
 

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
-from zgreen import _proxy_command, keygen
+from zgreen import __version__, _proxy_command, keygen
 from zgreen.demo import supervisor
 
+VERSION = f"zgreen {__version__}"
 DESCRIPTION = "ZeroMQ sockets behind gevent queues."
 NEEDED = "needs click and rich: pip install 'zgreen[cli]'"
 
@@ -56,6 +57,7 @@ def parser(name: str, prog: str) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None, prog: str) -> int:
     """Run one command; return the exit status of the process."""
     top = argparse.ArgumentParser(prog, description=DESCRIPTION, epilog=f"What is in brackets {NEEDED}")
+    top.add_argument("--version", action="version", version=VERSION, help="show the version and exit")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.help, description=command.description)
