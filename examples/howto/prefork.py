@@ -1,6 +1,8 @@
 """A WSGI application for prefork servers: each worker process makes its own channel, at its first request.
 
-Run it:  PUSH_TO=tcp://127.0.0.1:5555 gunicorn --worker-class gevent --workers 2 prefork:application
+Run it, in the folder of this file (or with --chdir examples/howto):
+
+         PUSH_TO=tcp://127.0.0.1:5555 gunicorn --worker-class gevent --workers 2 prefork:application
          PUSH_TO=tcp://127.0.0.1:5555 uwsgi --gevent 100 --processes 2 --http :8000 --module prefork
 """
 
