@@ -105,7 +105,7 @@ def test_every_name_is_in_the_reference(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_help_reads_well(name: str) -> None:
-    """Lines are no longer than a terminal of 120 columns; fields of docstrings begin their line."""
+    """Fields of docstrings begin their line."""
     for line in pydoc.plain(pydoc.render_doc(PUBLIC[name])).splitlines():
         assert not re.search(r"\S :(raises|param|return)\b", line.replace(" |  ", "")), line
 
