@@ -396,6 +396,59 @@ def test_a_socket_that_the_user_left_open(started, caplog):
         pump._pool.kill()
 
 
+def test_a_thread_that_is_given_up_keeps_its_messages(caplog):
+    """shutdown() is over before the thread has come to them: they are counted, not taken away from under it."""
+    pump = Pump("busy").start()
+    channel = Channel("PUSH", pump=pump)
+    sent = [channel.send(b"%d" % i) for i in range(3)]
+    gate = Gate()
+    opening = gevent.spawn(outcome, Channel, "PULL", configurator=lambda _: gate.wait(), pump=pump)
+    wait_for(lambda: len(pump.channels) == 2)
+    with caplog.at_level(logging.WARNING, "zgreen"):
+        assert pump.shutdown(linger=LIMIT, timeout=0) == 3
+    assert "3 messages were not sent (libzmq had not taken 3, " in caplog.text
+    assert (channel._pipe.pending(), channel._pipe.finished) == (3, False)
+    assert channel.statistics().unsent == channel.close() == pump.shutdown() == 3
+    for result in sent:
+        assert isinstance(outcome(result.get, timeout=LIMIT), ClosedError)
+    for put in (channel.put, channel.put_nowait, channel.send):
+        with pytest.raises(ClosedError):
+            put(b"late")
+    gate.open()
+    end_given_up(pump)
+    assert isinstance(opening.get(), ClosedError)
+
+
+def test_a_thread_that_is_given_up_as_it_sends():
+    """It is within libzmq, and then goes on with what it was sending."""
+    pump = Pump(engine="python").start()
+    with raw_socket(zmq.PULL, bind=ANY) as server:
+        channel = Channel("PUSH", connect=endpoint_of(server), pump=pump)
+        entered, gate, send_frame = Gate(), Gate(), channel._pipe.send_frame
+
+        def send_when_open(*args):
+            if not channel._pipe.sent:
+                entered.open()
+                gate.wait()
+            return send_frame(*args)
+
+        channel._pipe.send_frame = send_when_open
+        channel.put(b"1")
+        entered.wait()
+        channel.put(b"2")
+        assert pump.shutdown(linger=LIMIT, timeout=0) == 2
+        gate.open()
+        end_given_up(pump)
+        assert channel._pipe.sent >= 1
+
+
+def end_given_up(pump):
+    """Wait for the end of a thread for which shutdown() has not waited."""
+    wait_for(lambda: pump._engine.ended, "the thread to go on")
+    assert pump._engine.failure is None
+    pump._pool.kill()
+
+
 def test_wrong_times():
     pump = Pump()
     for arguments, error, match in (

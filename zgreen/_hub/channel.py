@@ -592,15 +592,18 @@ class Channel:
         except BaseException as failure:  # noqa: BLE001 (SystemExit is not for whoever reports: what it does must end)
             self._link.hub.handle_error(self._on_error, type(failure), failure, failure.__traceback__)
 
-    def ended(self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None) -> None:
-        """Internal: the socket is closed; the hub. See `_api.Owner`."""
+    def ended(
+        self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None, left: int = 0
+    ) -> None:
+        """Internal: the socket is closed; the hub. See `_api.Owner`. *left*: so many an owning thread that was given
+        up still has, with their replies."""
         if self._error is not None:
             return
         if error is not None:
             self._note_error(error)
         self._error = self._end_error(error)
         self._pipe.open = False
-        self._unsent = held + len(unsent)
+        self._unsent = held + len(unsent) + left
         for frames, reply in unsent:
             if reply is not None:
                 reply.complete(error=self._error())
@@ -659,9 +662,13 @@ class Channel:
             self._kind.sends, self._kind.receives, waits,
         )  # fmt: skip
 
-    def pump_ended(self) -> None:
-        """Internal: the owning thread will do nothing any more; the hub."""
-        self.ended(self._pipe.withdraw(), 0, self._pump.error())
+    def pump_ended(self, gone: bool) -> None:
+        """Internal: the owning thread will do nothing any more, or, if it is not *gone*, is given up; the hub."""
+        self._pipe.open = False
+        if gone:
+            self.ended(self._pipe.withdraw(), 0, self._pump.error())
+        else:  # it may be sending at this moment: what is pending is its own, and we only count it
+            self.ended([], 0, self._pump.error(), left=self._pipe.pending())
 
     def forked(self) -> None:
         """Internal: this is the child of a fork; touch nothing but what is Python's."""
