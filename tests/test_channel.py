@@ -407,6 +407,27 @@ def test_zmq_linger_counts_where_nothing_is_said(pump):
         assert client.close() == 1
 
 
+@pytest.mark.parametrize("linger", [None, 1e7, 1e300])
+def test_a_linger_without_end(pump, linger):
+    """As long as libzmq can count; the pump goes on with its other channels, and a shorter one still ends it."""
+    for connect in ((), free_endpoint()):
+        client = Channel("PUSH", connect=connect, options={zmq.LINGER: 2**31 - 1}, pump=pump)
+        client.put("x")
+        wait_for(lambda c=client: c.statistics().sent == bool(connect))
+        patient = gevent.spawn(client.close, linger)
+        wait_for(lambda c=client: c.closed and c._pipe.finished == bool(connect))
+        with Channel("PULL", pump=pump):
+            assert client.close(linger=0.01) == patient.get(timeout=LIMIT) == 1
+    with raw_socket(zmq.PULL, bind=connect) as server:
+        assert server.recv() == b"x"  # libzmq is still at it
+
+
+def free_endpoint():
+    """One that nobody is bound to."""
+    with raw_socket(zmq.PULL, bind=ANY) as probe:
+        return endpoint_of(probe)
+
+
 # ---------------------------------------------------------------------- put: refused for good
 
 
@@ -1045,6 +1066,17 @@ def test_timeouts_in_other_threads(pump):
         assert isinstance(spawn(outcome, server.get, timeout=0.01).get(), Empty)
         assert isinstance(spawn(outcome, server.get_nowait).get(), Empty)
     assert client.statistics().pending == 1
+
+
+def test_a_timeout_without_end_in_another_thread(pump):
+    """Longer than poll() can wait."""
+    client = stuck(pump, send_maxsize=1)
+    client.put("x")
+    with raw_socket(zmq.PULL, bind=ANY) as server, real_threads(1) as spawn:
+        put = spawn(outcome, client.put, "y", timeout=1e7)
+        wait_for(lambda: client.statistics().putters or put.ready())
+        client.connect(endpoint_of(server))
+        assert put.get(timeout=LIMIT) is None
 
 
 def test_commands_from_another_thread(pump):

@@ -18,6 +18,7 @@ from ._monitoring import Monitors
 from ._setup import CALLS, last_endpoint, set_up
 
 _DEFAULT_LINGER = 5.0  # seconds
+_LONGEST_LINGER = 2e6  # seconds, 23 days: its milliseconds are an int, libzmq's and epoll's
 
 
 class Commands:
@@ -140,13 +141,11 @@ class Commands:
             pipe.finished = True
             reply.complete(0)
             return
+        linger = min(_default_linger(pipe, limit) if linger is None else linger, _LONGEST_LINGER)
         pipe.replies.append(reply)
         if pipe.fd < 0:  # libzmq is at it
-            self._farewells[pipe].shorten(min(limit, _DEFAULT_LINGER) if linger is None else linger)
+            self._farewells[pipe].shorten(linger)
             return
-        if linger is None:
-            milliseconds = int(pipe.socket.get(zmq.LINGER))
-            linger = min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
         pipe.asked = pipe.asked or linger > 0
         self._send_rest(pipe, linger)
 
@@ -278,6 +277,11 @@ class Commands:
         while (item := self.mailbox.take()) is not None:
             if type(item) is tuple:
                 item[2].complete(error=self.failure or zmq.ZMQError(zmq.ETERM))
+
+
+def _default_linger(pipe: Any, limit: float) -> float:
+    milliseconds = int(pipe.socket.get(zmq.LINGER)) if pipe.fd >= 0 else -1
+    return min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
 
 
 def _ring_both(pipe: Any) -> None:

@@ -20,6 +20,8 @@ from .._engine._mailbox import Mailbox, Reply
 _get_ident = monkey.get_original("_thread", "get_ident")
 _poll = monkey.get_original("select", "poll")
 
+_LONGEST_POLL = 1e6  # seconds
+
 
 class Link:
     """One hub, as the owning thread and foreign threads see it."""
@@ -149,15 +151,22 @@ def wait_within(timeout: float | None, wait: Callable[[], Any]) -> Any:
         timer.close()  # cancel() would leak the timer
 
 
+def _milliseconds_until(deadline: float) -> int | None:
+    """As poll() wants it, which takes an int of C."""
+    if deadline == math.inf:
+        return None
+    return math.ceil(min(max(0.0, deadline - time.monotonic()), _LONGEST_POLL) * 1000)
+
+
 def wait_for_mail(mailbox: Mailbox[Callable[[], Any]], deadline: float) -> bool:
     """Block this thread until its *mailbox* is rung, and take what is there (perhaps nothing: an engine may ring to
     say "look"); False at *deadline* (monotonic seconds)."""
     poller = _poll()
     poller.register(mailbox.signaler.fileno(), 1)  # POLLIN
     if mailbox.sleeping():
-        left = None if deadline == math.inf else math.ceil(max(0.0, deadline - time.monotonic()) * 1000)
-        if not poller.poll(left) and not len(mailbox):
-            return False
+        while not poller.poll(_milliseconds_until(deadline)) and not len(mailbox):
+            if time.monotonic() >= deadline:
+                return False
         mailbox.signaler.drain()
     mailbox.asleep = False
     while (item := mailbox.take()) is not None:
