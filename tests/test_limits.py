@@ -242,22 +242,71 @@ NO_DESCRIPTORS = """
     give_back()
     threads.kill()
 
-    # a pump that cannot be made, and the next one that can
-    use_up(0)
-    try:
-        zgreen.Pump()
-    except OSError as error:
-        assert error.errno == errno.EMFILE
-    else:
-        raise AssertionError("a pump without descriptors")
-    give_back()
-    gc.collect()
+    # a pump that cannot be made, whichever descriptor is missing, and the next one that can
+    def make_pump(left):
+        gc.collect()
+        use_up(left)
+        try:
+            return zgreen.Pump()
+        except (OSError, zmq.ZMQError) as error:
+            assert error.errno == errno.EMFILE
+        finally:
+            give_back()
+
+    lefts = iter(range(20))
+    while not (made := make_pump(next(lefts))):
+        pass
+    assert made.shutdown() == 0
+    assert next(lefts) > 3  # the hub's mailbox, the thread's, the poller
     with zgreen.Pump() as other:
         zgreen.Channel(zmq.PULL, bind=endpoint(), pump=other)
     check()
     assert pump.shutdown() == 0
     print("done")
 """
+
+
+NO_DESCRIPTOR_FOR_THE_HEAD = """
+    import os, resource, sys
+    import gevent, zmq, zgreen
+    from gevent.threadpool import ThreadPool
+
+    LIMIT = {limit}
+    pump = zgreen.Pump().start()
+    target = zgreen.Channel(zmq.PULL, bind="inproc://x", pump=pump)
+    source = zgreen.Channel(zmq.PUSH, send_maxsize=1, pump=pump)
+    source.put(b"1")  # with no peer: now it is full
+
+    def wait_for_putters(number):
+        with gevent.Timeout(LIMIT):
+            while source.statistics().putters != number:
+                gevent.sleep(0.001)
+
+    head = gevent.spawn(source.put, b"2")
+    wait_for_putters(1)
+    threads = ThreadPool(1)
+    putting = threads.spawn(source.put, b"3", timeout=LIMIT)
+    wait_for_putters(2)
+    try:
+        while True:
+            os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        pass
+    head.kill()
+    print(repr(head.value))
+    source.connect("inproc://x")
+    putting.get()
+    print(target.get(timeout=LIMIT), target.get(timeout=LIMIT))
+    os._exit(0)
+"""
+
+
+def test_a_thread_at_the_head_of_a_line_without_a_descriptor_to_ring():
+    """Who was before it in line has no error of that, and it is woken by way of the hub."""
+    process = script(NO_DESCRIPTOR_FOR_THE_HEAD.replace("{limit}", str(LIMIT)))
+    status, out, err = finish(process)
+    assert (status, out) == (0, "GreenletExit()\nb'1' b'3'\n"), err
+    assert not err
 
 
 def test_no_descriptors_left(tmp_path):

@@ -7,6 +7,23 @@ from libcpp.memory cimport shared_ptr
 from libcpp.vector cimport vector
 
 
+cdef extern from *:
+    """
+    // Why core.hpp has thrown, as Python's exception; with the GIL.
+    static void raise_os_error() {
+        try {
+            throw;
+        } catch (const std::system_error &error) {
+            errno = error.code().value();
+            PyErr_SetFromErrno(PyExc_OSError);
+        } catch (const std::bad_alloc &) {
+            PyErr_NoMemory();
+        }
+    }
+    """
+    void raise_os_error()
+
+
 cdef extern from "core.hpp" namespace "zgreen" nogil:
     cdef cppclass Msg:
         pass
@@ -59,11 +76,12 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
     cdef cppclass Bell:
         void nobody()
         void hub()
-        void foreign(int) except +
+        void foreign(int) except +raise_os_error
         void answered()
 
     cdef cppclass Releases:
-        Releases(int) except +
+        @staticmethod
+        shared_ptr[Releases] make(int) except +raise_os_error
         void *hint(void *) except +
         void forget(void *)
         @staticmethod
@@ -120,7 +138,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         int error
 
     cdef cppclass Core:
-        Core(const Api &, int, int, int) except +
+        Core(const Api &, int, int, int) except +raise_os_error
         const Api api
         HubBox hub
         Counts out_hub
@@ -135,7 +153,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         void post_mail()
         int attach(const shared_ptr[Pipe] &, void *, int) except +
         void detach(Pipe &) except +
-        uint64_t watch(int) except +
+        uint64_t watch(int) except +raise_os_error
         void unwatch(int)
         void make_ready(Pipe &) except +
         void begin_close(Pipe &, double) except +

@@ -16,7 +16,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 from libcpp cimport bool
-from libcpp.memory cimport make_shared, shared_ptr
+from libcpp.memory cimport shared_ptr
 from libcpp.utility cimport move
 from libcpp.vector cimport vector
 from posix.unistd cimport getpid
@@ -85,8 +85,8 @@ cdef class _Core:
         self.signaler = signaler
         self.replies = {}
         self.pipes = weakref.WeakValueDictionary()
+        self.releases = Releases.make(hub_signaler.ring_fileno())  # first: __dealloc__ of a Core needs them
         self.core = new Core(api, signaler.fileno(), signaler.ring_fileno(), hub_signaler.ring_fileno())
-        self.releases = make_shared[Releases](<int> hub_signaler.ring_fileno())
 
     def __dealloc__(self):
         if self.core is not NULL and getpid() == self.pid:
@@ -373,18 +373,29 @@ cdef class NativePipe:
         elif asked.mailbox is self.hub:
             bell.hub()
         else:
-            bell.foreign(asked.mailbox.signaler.ring_fileno())
+            try:
+                bell.foreign(asked.mailbox.signaler.ring_fileno())
+            except (OSError, MemoryError):  # no descriptor is left: by way of the hub, see `answer`
+                bell.hub()
         return 0
 
     def look_for_room(self):
         self.p.room.answered()
-        if self.room is not None:
-            self.room()
+        self.answer(self.room)
 
     def look_for_message(self):
         self.p.message.answered()
-        if self.message is not None:
-            self.message()
+        self.answer(self.message)
+
+    cdef int answer(self, bell) except -1:
+        """The hub was rung for *bell*."""
+        if bell is None:
+            return 0
+        if bell.mailbox is self.hub:
+            bell()
+        else:  # a foreign thread's
+            bell.ring()
+        return 0
 
     # ---- facts
 

@@ -132,6 +132,7 @@ class Releases : public std::enable_shared_from_this<Releases> {
     }
     Releases(const Releases &) = delete;
     Releases &operator=(const Releases &) = delete;
+    static std::shared_ptr<Releases> make(int hub_ring_fd) { return std::make_shared<Releases>(hub_ring_fd); }
     void *hint(void *owner) { return new Hint{shared_from_this(), owner, nullptr}; }
     void forget(void *hint_) { delete static_cast<Hint *>(hint_); }  // one that libzmq did not take
     static void free_content(void *, void *hint_) noexcept {  // libzmq's zmq_free_fn; any thread; must not need memory
