@@ -356,6 +356,22 @@ def test_shutdown_from_another_thread():
         assert pump.shutdown() == 1
 
 
+def test_shutdown_from_two_threads_at_once(caplog):
+    """Both ask the thread, which has not come to either, to end: both are told that it has."""
+    pump = Pump().start()
+    gate = Gate()
+    pump._engine._do_wait = lambda reply: (gate.wait(), reply.complete())
+    waiting = pump.post("wait")
+    wait_for(lambda: not len(pump._engine.mailbox), "the thread to wait")
+    with real_threads(2) as spawn:
+        jobs = [spawn(pump.shutdown, linger=0, timeout=LIMIT) for _ in range(2)]
+        wait_for(lambda: len(pump._engine.mailbox) == 2, "both to ask")
+        gate.open()
+        assert [job.get(timeout=LIMIT) for job in jobs] == [0, 0]
+    waiting.wait(LIMIT)
+    assert "did not end in time" not in caplog.text
+
+
 def test_shutdown_of_a_never_started_pump_from_another_thread():
     pump = Pump()
     with real_threads(1) as spawn, gevent.Timeout(LIMIT / 10):

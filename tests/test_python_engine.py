@@ -839,6 +839,16 @@ def test_stop(bench):
     assert bench.ends == 1
 
 
+def test_two_stops(bench):
+    """Both who asked are told of the end."""
+    stops = [bench.post("stop"), bench.post("stop")]
+    bench.engine.run()
+    bench.over = True
+    bench.take_mail()
+    assert bench.done == set(stops)
+    assert [stop.error for stop in stops] == [None, None]
+
+
 def test_mail_after_the_end_is_answered(bench):
     bench.post("stop")
     bench.engine.run()

@@ -42,7 +42,7 @@ class Commands:
         self._by_fd: dict[int, Any] = {}  # what it listens to: a pipe or a Farewell
         self._farewells: dict[Any, Farewell] = {}  # pipe -> its socket's
         self._monitors = Monitors()
-        self._stop: Reply | None = None
+        self._stops: list[Reply] = []  # who asked for the end
 
     # ------------------------------------------------------------------ what an engine adds
 
@@ -105,7 +105,7 @@ class Commands:
         reply.complete()
 
     def _do_open(self, reply: Reply, pipe: Any, *plan: Any) -> None:
-        if self._stop is not None or pipe.finished:
+        if self._stops or pipe.finished:
             raise zmq.ZMQError(zmq.ETERM)
         socket = set_up(self._context, *plan)
         try:
@@ -174,7 +174,7 @@ class Commands:
 
     def _do_stop(self, reply: Reply) -> None:
         """End the loop; what is still open is closed without linger."""
-        self._stop = reply
+        self._stops.append(reply)
         for pipe in self._pipes():
             self._finish(pipe, 0.0)
 
@@ -254,8 +254,8 @@ class Commands:
                 _ring_both(target)  # foreign threads look at `ended` themselves
         self._hub.send(self._on_end)
         self._refuse_mail()
-        if self._stop is not None:
-            self._stop.complete()
+        for reply in self._stops:
+            reply.complete()
         if self.failure is not None:
             self._abandon()
 

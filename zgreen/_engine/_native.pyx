@@ -580,7 +580,7 @@ class NativeEngine(Commands):
     def step(self, timeout):
         self._take_mail()
         timeout = self._look_at_farewells(timeout)
-        if self._stop is not None and self._all_closed():
+        if self._stops and self._all_closed():
             return False
         for kind, number, error in self._core.step(timeout):
             self._take_event(kind, number, error)

@@ -78,7 +78,7 @@ class PythonEngine(Commands):
         if self._closing or self._stalled:
             timeout = self._look_at_clock(timeout)
         timeout = self._look_at_farewells(timeout)
-        if self._stop is not None and self._all_closed():
+        if self._stops and self._all_closed():
             return False
         self._poll(timeout)
         return True
