@@ -398,6 +398,20 @@ def test_what_libzmq_held_when_the_linger_ran_out_is_counted(pump, hwm, caplog):
     assert f"libzmq had not taken {10 - hwm}, and may have thrown away up to {hwm}" in caplog.text
 
 
+@pytest.mark.parametrize("where", ["first", "last", "command", "alone"])
+def test_over_inproc_nothing_is_lost_by_a_close(pump, where):
+    """But a socket that has another endpoint, too, may lose what went there, whichever was the last."""
+    Channel("PULL", bind=(name := inproc()), pump=pump)
+    endpoints = {"first": (name, NOBODY), "last": (NOBODY, name), "command": (NOBODY,), "alone": (name,)}[where]
+    client = Channel("PUSH", connect=endpoints, pump=pump)
+    if where == "command":
+        client.connect(name)
+    for i in range(10):
+        client.put(b"%d" % i)
+    assert client.flush(LIMIT)
+    assert client.close(linger=0.05) == (0 if where == "alone" else 10)
+
+
 def test_zmq_linger_counts_where_nothing_is_said(pump):
     """close() without a linger takes the socket's own."""
     client = Channel("PUSH", connect=NOBODY, options={zmq.LINGER: 10}, pump=pump)

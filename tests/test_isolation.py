@@ -7,7 +7,7 @@ import time
 import gevent
 import pytest
 import zmq
-from support import ANY, LIMIT, Peer, cpu_seconds, wait_for
+from support import ANY, LIMIT, Peer, cpu_seconds, inproc, run, wait_for
 
 import zgreen
 
@@ -236,6 +236,54 @@ def test_close_of_a_connection_to_nobody(pump, kind):
     with gevent.Timeout(LIMIT, AssertionError("close() does not end")):
         channel.close(0)
         assert pump.shutdown(0) == 0
+
+
+def test_names_over_inproc_are_free_when_close_returns(pump):
+    """All of them, though libzmq ends the socket when its peer has read all."""
+    names = [inproc(), inproc(), inproc()]
+    for _ in range(50):
+        source = zgreen.Channel(zmq.PUSH, bind=names[:2], pump=pump)
+        source.bind(names[2])
+        target = zgreen.Channel(zmq.PULL, connect=names[0], recv_maxsize=1, pump=pump)
+        for i in range(5):
+            source.put(b"%d" % i)
+        assert source.flush(LIMIT)
+        source.close()
+        assert target.get(timeout=LIMIT) == b"0"
+    pump.shutdown(0)
+
+
+def test_an_end_over_inproc_that_comes_after_the_pumps():
+    """In the user's own context: its other sockets can still be closed, which gives their addresses free."""
+    code = """
+        import sys, time, zmq, zgreen
+        context = zmq.Context()
+        target = context.socket(zmq.PULL)
+        target.bind("inproc://late")
+        with zgreen.Pump(context=context) as pump:
+            source = zgreen.Channel(zmq.PUSH, connect="inproc://late", pump=pump)
+            source.put(b"x")
+            source.flush()
+            source.close(0)
+        print(target.recv(), target.poll(0))
+
+        def rebind(address, deadline):
+            with context.socket(zmq.REP) as other:
+                while True:
+                    try:
+                        other.bind(address)
+                        return other.last_endpoint
+                    except zmq.ZMQError:
+                        assert time.monotonic() < deadline, "libzmq closes no socket any more"
+                        target.poll(1)
+
+        address = "tcp://127.0.0.1:*"
+        for _ in range(50):
+            address = rebind(address, time.monotonic() + float(sys.argv[1]))
+        target.close()
+        context.term()
+    """
+    assert run(code, LIMIT / 3) == (0, "b'x' 0\n", "")
 
 
 def test_an_end_that_comes_late_holds_up_no_other(pump):

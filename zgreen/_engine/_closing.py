@@ -15,12 +15,7 @@ from typing import Any
 
 import zmq
 
-from ._setup import last_endpoint
-
-# Seconds beyond the linger after which a socket that has not ended is left to libzmq. Over inproc there is no linger,
-# and the socket ends when its peers have read all they were given, which may be never.
-_GRACE = 1.0
-_GRACE_INPROC = 0.05
+_GRACE = 1.0  # seconds beyond the linger after which a socket that has not ended is left to libzmq
 
 # Seconds that libzmq's timer may be early: its clock counts whole milliseconds.
 _EARLY = 0.002
@@ -31,21 +26,31 @@ _numbers = itertools.count()  # next() is atomic; the endpoint is unique in this
 class Farewell:
     """Waits for the real end of a socket that it closes."""
 
-    __slots__ = ("_due", "_inproc", "_pair", "_sent", "fd", "limit", "pipe", "unsent")
+    __slots__ = ("_due", "_pair", "_sent", "fd", "limit", "pipe", "unsent")
 
     def __init__(self, pipe: Any, unsent: list[tuple[Any, Any]], linger: float, asked: bool) -> None:
         """Close the pipe's socket with *linger* seconds; *asked*: somebody wants to know what is lost by it."""
         self.pipe = pipe
         self.unsent = unsent
         socket = pipe.socket
-        self._sent = pipe.sent if asked else 0
-        self._inproc = False
+        self._sent = 0
         self._pair: zmq.Socket[bytes] | None = None
         self.fd = -1
+        _free_names(socket, pipe.names)
+        # Over inproc there is no linger: what was sent is the peers' already, and the socket ends when they have read
+        # it, which may be never.
+        if pipe.far:
+            self._sent = pipe.sent if asked else 0
+            self._watch(socket)
+        self._due = self.limit = 0.0
+        self._set_due(linger)  # before: libzmq's timer starts in another thread, and this one may lose its CPU
+        socket.close(linger=math.ceil(linger * 1000))
+
+    def _watch(self, socket: zmq.Socket[bytes]) -> None:
+        """Have its monitor tell of its end."""
         try:
-            if last_endpoint(socket).startswith("inproc:"):
-                self._prepare_inproc(socket)
-            # libzmq does not say how many it holds; no more than this per connection
+            # libzmq does not say how many it holds. SNDHWM is its limit for each connection; how many of them there are
+            # it does not say either, so we report what one may hold.
             self._sent = min(self._sent, int(socket.get(zmq.SNDHWM)) or self._sent)
             # Our end first, if there are descriptors for both: libzmq sends the event *blocking*, in the thread that
             # ends all sockets of the context, so once it is asked for somebody must be there to receive it.
@@ -58,21 +63,11 @@ class Farewell:
             # No descriptor or no place for one more socket, or the context is going, or (TypeError) a socket made by
             # zmq.Socket.shadow(address), which does not know its context: do not wait.
             self.drop()
-        self._due = self.limit = 0.0
-        self._set_due(linger)  # before: libzmq's timer starts in another thread, and this one may lose its CPU
-        socket.close(linger=math.ceil(linger * 1000))
-
-    def _prepare_inproc(self, socket: zmq.Socket[bytes]) -> None:
-        """What was sent is the peers' already; give the name free now, not when they have read it."""
-        self._sent = 0
-        self._inproc = True
-        with contextlib.suppress(zmq.ZMQError):  # it was not bound
-            zmq.backend.Socket.unbind(socket, last_endpoint(socket))
 
     def _set_due(self, linger: float) -> None:
         now = time.monotonic()
         self._due = now + linger
-        self.limit = now + (_GRACE_INPROC if self._inproc else linger + _GRACE)
+        self.limit = now + linger + _GRACE
 
     def shorten(self, linger: float) -> None:
         """Wait no longer than *linger* seconds from now; libzmq may go on."""
@@ -100,3 +95,10 @@ class Farewell:
         if self._pair is not None:
             self._pair.close(linger=0)
             self._pair = None
+
+
+def _free_names(socket: zmq.Socket[bytes], names: set[str]) -> None:
+    """Give the names over inproc free now, not when libzmq comes to it."""
+    for name in names:
+        with contextlib.suppress(zmq.ZMQError):  # it was connected, not bound
+            zmq.backend.Socket.unbind(socket, name)

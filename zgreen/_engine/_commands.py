@@ -110,6 +110,8 @@ class Commands:
         socket = set_up(self._context, *plan)
         try:
             endpoint = last_endpoint(socket)
+            for each in (*plan[-2], *plan[-1], endpoint):  # the last may be a configurator's
+                _note_endpoint(pipe, each)
             pipe.attach(socket)
             self._listen(pipe)
         except BaseException:
@@ -124,7 +126,12 @@ class Commands:
         if pipe.fd < 0:
             raise zmq.ZMQError(zmq.ENOTSOCK)
         self._touch(pipe)  # any call may eat the edge
-        reply.complete(CALLS[name](pipe.socket, *args))
+        value = CALLS[name](pipe.socket, *args)
+        if name in ("bind", "connect"):
+            _note_endpoint(pipe, *args)
+        elif name in ("unbind", "disconnect"):
+            pipe.names.discard(*args)
+        reply.complete(value)
 
     def _do_monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
         """Have the socket of *pipe* tell its events to the PAIR of *pair*, which is connected to *endpoint*."""
@@ -277,6 +284,13 @@ class Commands:
         while (item := self.mailbox.take()) is not None:
             if type(item) is tuple:
                 item[2].complete(error=self.failure or zmq.ZMQError(zmq.ETERM))
+
+
+def _note_endpoint(pipe: Any, endpoint: str) -> None:
+    if endpoint.startswith("inproc:"):
+        pipe.names.add(endpoint)
+    elif endpoint:
+        pipe.far = True
 
 
 def _default_linger(pipe: Any, limit: float) -> float:

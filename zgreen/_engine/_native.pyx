@@ -189,6 +189,8 @@ cdef class NativePipe:
     cdef public list replies  # likewise: who waits for the end
     cdef public list flushes  # likewise: [(how many sent or refused, Reply)]
     cdef public bint asked  # likewise: to send what is pending before it is closed
+    cdef public bint far  # likewise: has, or had, an endpoint that is not inproc
+    cdef public set names  # likewise: its endpoints that are
     cdef object __weakref__
 
     def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart):
@@ -203,6 +205,7 @@ cdef class NativePipe:
         self.fd = -1
         self.replies = []
         self.flushes = []
+        self.names = set()
         self.pipe = new shared_ptr[_core.Pipe](core.core.make_pipe(kind, out_max, in_max, <Overflow> policy))
         self.p = self.pipe.get()
 

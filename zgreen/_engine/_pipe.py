@@ -35,9 +35,9 @@ class Pipe:
     """Bounded both ways; made on the hub side, attached to its socket by the owning thread."""
 
     __slots__ = (
-        "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "dropped", "fd", "finished", "flushes",
+        "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "dropped", "far", "fd", "finished", "flushes",
         "getters", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send", "low", "message_bell",
-        "multipart", "open", "out_low", "out_maxsize", "outgoing", "overflow", "owes_ring", "owner",
+        "multipart", "names", "open", "out_low", "out_maxsize", "outgoing", "overflow", "owes_ring", "owner",
         "parts", "peak_pending", "peak_waiting", "putters", "ready", "receive_turns", "received", "received_bytes",
         "recv_frame", "refused", "replies", "rings", "room_bell", "send_frame", "send_turns", "sent", "sent_bytes",
         "socket", "stalls", "starved", "touches",
@@ -100,6 +100,8 @@ class Pipe:
         self.parts: list[bytes] = []  # of a message that has not arrived whole
         self.closing = False
         self.asked = False  # to send what is pending before it is closed
+        self.far = False  # has, or had, an endpoint that is not inproc
+        self.names: set[str] = set()  # its endpoints that are
         self.deadline = 0.0  # of closing, monotonic seconds
         self.replies: list[Reply] = []  # who waits for the end
         self.flushes: list[tuple[int, Reply]] = []  # who waits until that many were sent or refused
