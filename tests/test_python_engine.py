@@ -13,7 +13,7 @@ import time
 import pytest
 import zmq
 from gevent import monkey
-from support import ANY, LIMIT, endpoint_of, inproc
+from support import ANY, LIMIT, endpoint_of, inproc, run
 
 from zgreen._engine import _commands, _python
 from zgreen._engine._mailbox import Bell, Mailbox, Reply
@@ -627,6 +627,47 @@ def test_a_peer_that_goes_between_two_frames(bench):
         pytest.skip(f"libzmq has only {seen} in {LIMIT / 2:g} s")
 
 
+NO_MEMORY = """
+    import os, resource
+    import zmq, zgreen
+    from zgreen._engine._setup import restart
+
+    large = bytes(1 << 30)
+    pump = zgreen.Pump(engine="python")
+    target = zgreen.Channel(zmq.PULL, bind="inproc://x", pump=pump)
+    source = zgreen.Channel(zmq.PUSH, connect="inproc://x", pump=pump)
+    context = zmq.Context()
+    req, router = context.socket(zmq.REQ), context.socket(zmq.ROUTER)
+    router.bind("inproc://y")
+    req.connect("inproc://y")
+    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (300 << 20), -1))
+
+    source.on_error = lambda error, message: print(type(error).__name__, message[0], len(message), flush=True)
+    source.put([b"1", large, b"3"])
+    source.put([b"first", bytes(1 << 20), b"last"])
+    print([len(frame) for frame in target.get(timeout={limit})])
+
+    restart(req, (b"0", b"0"))
+    try:
+        restart(req, (b"1", large))
+    except zmq.ZMQError as error:
+        print(error)
+    restart(req, (b"first", bytes(1 << 20)))
+    for _ in range(2):
+        print([len(frame) for frame in router.recv_multipart()[3:]], flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
+def test_no_memory_for_a_later_frame():
+    """The message is refused, all of it: its first frames do not begin the next one."""
+    status, out, err = run(NO_MEMORY.replace("{limit}", str(LIMIT)))
+    refused = "ZMQError b'1' 3\n", "[5, 1048576, 4]\n", "Cannot allocate memory\n"
+    assert (status, out, err) == (0, "".join(refused) + "[1, 1]\n[5, 1048576]\n", "")
+
+
 # ---------------------------------------------------------------------- close
 
 
@@ -837,6 +878,49 @@ def test_stop(bench):
     assert bench.engine.ended
     assert bench.engine.failure is None
     assert bench.ends == 1
+
+
+def test_a_socket_that_fails_in_the_middle_of_a_turn(bench):
+    """What libzmq had taken, or given, by then is counted, told and to be got; a flush of it is done."""
+    pipe, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
+    with peer(bench, zmq.PAIR, connect=endpoint) as socket:
+        bench.settle()
+        fail_at(pipe, "send_frame", 3)
+        push(pipe, b"1", b"2")
+        flush = bench.post("flush", pipe)
+        bench.engine._take_mail()
+        push(pipe, b"3")
+        bench.until(lambda: pipe.owner.end)
+        assert flush in bench.done
+        assert flush.error is None
+        assert (pipe.sent, pipe.send_turns, pipe.largest_send) == (2, 1, 2)
+        assert ([frames for frames, _ in pipe.owner.end[0]], pipe.owner.end[2].errno) == ([b"3"], zmq.ETERM)
+        assert [socket.recv(), socket.recv()] == [b"1", b"2"]
+    pipe, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
+    with peer(bench, zmq.PAIR, connect=endpoint) as socket:
+        bench.settle()
+        fail_at(pipe, "recv_frame", 3)
+        rung = []
+        pipe.listen_for_message(Bell(bench.hub, lambda: rung.append(pipe.waiting())), 1)
+        for message in (b"1", b"2", b"3"):
+            socket.send(message)
+        bench.until(lambda: pipe.owner.end)
+        assert (pipe.received, pipe.receive_turns, pipe.largest_receive, pipe.peak_waiting) == (2, 1, 2, 2)
+        assert rung
+        assert popped(pipe) == [b"1", b"2"]
+
+
+def fail_at(pipe, name, nth):
+    """Have the n-th call of a method of the socket fail as if the context were terminated."""
+    method = getattr(pipe, name)
+    calls = itertools.count(1)
+
+    def call(*args):
+        if next(calls) == nth:
+            raise zmq.ZMQError(zmq.ETERM)
+        return method(*args)
+
+    setattr(pipe, name, call)
 
 
 def test_two_stops(bench):

@@ -25,6 +25,7 @@ from ._commands import Commands
 from ._mailbox import Bell, Mailbox, Reply
 from ._pipe import Pipe, Streak
 from ._poller import EpollPoller, Poller, ZmqPoller
+from ._setup import in_memory
 
 _TURN = 100  # messages each way per socket and turn
 _RETRY = 0.05  # seconds; see _stall
@@ -209,22 +210,28 @@ class PythonEngine(Commands):
         pipe.peak_pending = max(pipe.peak_pending, len(outgoing))
         done = 0
         refused = False
-        while outgoing and done < _TURN:
-            frames, reply = outgoing[0]
-            error = self._send(pipe, frames)
-            if error is _AGAIN:
-                refused = True
-                break
-            # only now: until libzmq has it, it counts as pending
-            outgoing.popleft()
-            done += 1
-            self._report(pipe, frames, reply, error)
-        if done:
-            pipe.send_turns += 1
-            pipe.largest_send = max(pipe.largest_send, done)
-            if pipe.flushes:
-                self._flushed(pipe)
+        try:
+            while outgoing and done < _TURN:
+                frames, reply = outgoing[0]
+                error = self._send(pipe, frames)
+                if error is _AGAIN:
+                    refused = True
+                    break
+                # only now: until libzmq has it, it counts as pending
+                outgoing.popleft()
+                done += 1
+                self._report(pipe, frames, reply, error)
+        finally:  # the socket may be gone, but these had been taken before
+            if done:
+                self._sent(pipe, done)
         return refused
+
+    def _sent(self, pipe: Pipe, done: int) -> None:
+        """So many were taken, or refused for good, in a turn."""
+        pipe.send_turns += 1
+        pipe.largest_send = max(pipe.largest_send, done)
+        if pipe.flushes:
+            self._flushed(pipe)
 
     def _send(self, pipe: Pipe, frames: Any) -> BaseException | None:
         """Send one message, whole: None, or _AGAIN, or why it is refused for good; raises if the socket is gone."""
@@ -254,18 +261,20 @@ class PythonEngine(Commands):
     def _receive_some(self, pipe: Pipe) -> None:
         """Receive while there is credit, up to a turn's worth."""
         before = pipe.received
-        for _ in range(min(_TURN, pipe.credit())):
-            message = _receive(pipe)
-            if message is None:
-                break
-            pipe.received_bytes += len(message) if type(message) is bytes else sum(map(len, message))
-            pipe.deliver(message)
-        done = pipe.received - before
-        if done:
-            pipe.receive_turns += 1
-            pipe.largest_receive = max(pipe.largest_receive, done)
-            pipe.peak_waiting = max(pipe.peak_waiting, len(pipe.incoming))
-            pipe.rings += _ring(pipe.message_bell)
+        try:
+            for _ in range(min(_TURN, pipe.credit())):
+                message = _receive(pipe)
+                if message is None:
+                    break
+                pipe.received_bytes += len(message) if type(message) is bytes else sum(map(len, message))
+                pipe.deliver(message)
+        finally:  # the socket may be gone, but these had come before
+            done = pipe.received - before
+            if done:
+                pipe.receive_turns += 1
+                pipe.largest_receive = max(pipe.largest_receive, done)
+                pipe.peak_waiting = max(pipe.peak_waiting, len(pipe.incoming))
+                pipe.rings += _ring(pipe.message_bell)
 
 
 _AGAIN = zmq.Again()  # a mark, never raised
@@ -280,7 +289,8 @@ def _send_parts(pipe: Pipe, frames: tuple[bytes, ...]) -> None:
     """Send all frames; EAGAIN means that none of them will arrive, and the whole message is to be sent again."""
     last = len(frames) - 1
     send = pipe.send_frame
-    for i, frame in enumerate(frames):
+    parts = in_memory(frames)
+    for i, frame in enumerate(parts):
         try:
             send(frame, _DONTWAIT if i == last else _DONTWAIT | _SNDMORE)
         except zmq.ZMQError as error:
@@ -288,7 +298,7 @@ def _send_parts(pipe: Pipe, frames: tuple[bytes, ...]) -> None:
                 # The peer has gone between two frames. libzmq has taken back the ones it had and swallows the rest
                 # of this message, which it must be given, or it would swallow the next one's frames instead.
                 for rest in range(i + 1, last + 1):
-                    send(frames[rest], _DONTWAIT if rest == last else _DONTWAIT | _SNDMORE)
+                    send(parts[rest], _DONTWAIT if rest == last else _DONTWAIT | _SNDMORE)
             raise
 
 

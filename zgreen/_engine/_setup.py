@@ -5,7 +5,7 @@ Errors pass unchanged, but name the endpoint or the option.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -14,6 +14,8 @@ import zmq
 from .._sockets import option_name
 
 Socket: TypeAlias = "zmq.Socket[bytes]"
+
+_LARGE = 65536  # bytes
 
 
 def set_up(
@@ -89,12 +91,18 @@ def restart(socket: Socket, frames: bytes | tuple[bytes, ...]) -> bool:
     socket.set(zmq.REQ_CORRELATE, 1)
     socket.set(zmq.REQ_RELAXED, 1)
     try:
-        return _send_now(socket, (frames,) if isinstance(frames, bytes) else frames)
+        return _send_now(socket, (frames,) if isinstance(frames, bytes) else in_memory(frames))
     finally:
         socket.set(zmq.REQ_RELAXED, 0)
 
 
-def _send_now(socket: Socket, frames: tuple[bytes, ...]) -> bool:
+def in_memory(frames: Sequence[bytes]) -> list[bytes | zmq.Frame]:
+    """Frames for which libzmq may lack memory are libzmq's own already: were one of them refused in the middle of a
+    message, libzmq would keep those before it, and go on from there with the next message."""
+    return [zmq.Frame(frame, copy=True) if len(frame) >= _LARGE else frame for frame in frames]
+
+
+def _send_now(socket: Socket, frames: Sequence[bytes | zmq.Frame]) -> bool:
     """Send all frames, or say that libzmq takes none now. Begins again if the peer goes away between two frames."""
     flags = [zmq.DONTWAIT | zmq.SNDMORE] * (len(frames) - 1) + [zmq.DONTWAIT]
     while True:
