@@ -15,7 +15,7 @@ import zmq
 from gevent import monkey
 from support import ANY, LIMIT, endpoint_of, inproc, run
 
-from zgreen._engine import _commands, _python
+from zgreen._engine import _commands, _python, choose
 from zgreen._engine._mailbox import Bell, Mailbox, Reply
 from zgreen._engine._python import PythonEngine
 
@@ -754,6 +754,21 @@ def test_closing_a_pipe_that_was_never_opened(bench):
     assert bench.ask("close", pipe, None, 0) == 0
     with pytest.raises(zmq.ZMQError):
         bench.ask("open", pipe, None, int(zmq.PUSH), (), None, (), ())
+
+
+@pytest.mark.parametrize("maxsize", [1, 1000, None])
+def test_a_newcomer_leaves_all_while_a_turn_is_given(maxsize):
+    """Both engines: what is reserved is not taken, and not used, by the short way."""
+    for engine_class in {PythonEngine, choose(None)}:
+        engine = engine_class(context := zmq.Context(), Mailbox(), lambda: None)
+        pipe = engine.make_pipe(Owner(), int(zmq.PUSH), maxsize, maxsize, "block", False)
+        pipe.listen_for_room(None, sys.maxsize)
+        assert not pipe.offer(b"x")
+        assert not pipe.try_push(b"x", None, sys.maxsize)
+        pipe.listen_for_room(None, 0)
+        assert pipe.offer(b"x")
+        assert pipe.withdraw() == [(b"x", None)]
+        context.term()
 
 
 def test_a_put_that_races_with_the_end_is_not_lost(bench):

@@ -572,15 +572,14 @@ class Hammer {
                 if (notice.kind == NoticeKind::Message && link.in->id == notice.pipe) link.in->message.answered();
             }
         }
-        if (!releases_->any()) return;
-        std::vector<void *> owners;
-        releases_->take(owners);
-        release(owners);
+        release();
     }
 
-    void release(const std::vector<void *> &owners) {
-        for (void *owner : owners) delete static_cast<std::string *>(owner);
-        released_ += owners.size();
+    void release() {
+        while (void *owner = releases_->take()) {
+            delete static_cast<std::string *>(owner);
+            ++released_;
+        }
     }
 
     bool hub_put(uint32_t i, Greenlets &g, bool killed) {  // one move; whether there may be another
@@ -653,9 +652,7 @@ class Hammer {
         counts_meet(*core_);
         core_.reset();
         network_->end();
-        std::vector<void *> owners;
-        releases_->take(owners);
-        release(owners);
+        release();
         MUST(released_ == owners_.load());
     }
 

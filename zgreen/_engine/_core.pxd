@@ -87,7 +87,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         @staticmethod
         void free_content(void *, void *) noexcept
         bool any()
-        void take(vector[void *] &)
+        void *take()
 
     cdef enum class Overflow(uint8_t):
         Block

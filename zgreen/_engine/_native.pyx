@@ -25,6 +25,7 @@ from . cimport _core
 from ._core cimport Core, EventKind, Msg, NoticeKind, Overflow, Releases
 
 import os
+import sys
 import weakref
 from functools import partial
 
@@ -121,12 +122,11 @@ cdef class _Core:
 
     cdef void release(self):
         """Let go of what libzmq has read in place."""
-        cdef vector[void *] owners
-        if not self.releases.get().any():
-            return
-        self.releases.get().take(owners)
-        for owner in owners:
-            Py_DECREF(<object> owner)
+        cdef void *owner
+        while self.releases.get().any():
+            owner = self.releases.get().take()
+            if owner is not NULL:
+                Py_DECREF(<object> owner)
 
     def wakeups(self):
         return self.core.wakeups.load()
@@ -194,8 +194,8 @@ cdef class NativePipe:
     cdef object __weakref__
 
     def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart):
-        cdef size_t out_max = <size_t> -1 if out_maxsize is None else out_maxsize
-        cdef size_t in_max = <size_t> -1 if in_maxsize is None else in_maxsize
+        cdef size_t out_max = sys.maxsize if out_maxsize is None else out_maxsize  # so many may be reserved
+        cdef size_t in_max = sys.maxsize if in_maxsize is None else in_maxsize
         cdef int policy = OVERFLOWS[overflow]
         self.pid = getpid()
         self.core = core

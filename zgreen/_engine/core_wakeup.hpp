@@ -149,10 +149,15 @@ class Releases : public std::enable_shared_from_this<Releases> {
         if (first) releases->ringer_.ring();
     }
     bool any() const { return any_.load(std::memory_order_relaxed); }
-    void take(std::vector<void *> &into) {
+    void *take() noexcept {  // one of the owners, or none; must not need memory: its caller has more to do
         std::lock_guard<std::mutex> lock(mutex_);
-        for (; freed_; delete std::exchange(freed_, freed_->next)) into.push_back(freed_->owner);
-        any_.store(false);
+        void *owner = nullptr;
+        if (freed_) {
+            owner = freed_->owner;
+            delete std::exchange(freed_, freed_->next);
+        }
+        any_.store(freed_ != nullptr);
+        return owner;
     }
 
   private:
