@@ -29,6 +29,12 @@ TESTS = Path(__file__).resolve().parent
 PATCHED = bool(os.environ.get("ZGREEN_TEST_PATCHED"))
 ANY = "tcp://127.0.0.1:*"
 
+# gevent, whose fork() is os.fork() then, listens to SIGCHLD only after it has forked its first child: one that has ended
+# by then is waited for without end. So listen before.
+PATCH_ALL = """from gevent import monkey; monkey.patch_all(); import gevent, os; \
+os.fork = lambda fork=os.fork: (gevent.get_hub().loop.install_sigchld(), fork())[1]
+"""
+
 
 def wait_for(condition, what="the condition"):
     """Let other greenlets run until *condition* returns something true, and return that."""
@@ -84,8 +90,7 @@ def script(code, *args, path=None, env_warnings=None, **options):
     *path*: write the program there and run the file, for what imports the main module again. *env_warnings*: what the
     process, and its children, do with warnings.
     """
-    prelude = "from gevent import monkey; monkey.patch_all()\n" if PATCHED else ""
-    program = prelude + textwrap.dedent(code)
+    program = (PATCH_ALL if PATCHED else "") + textwrap.dedent(code)
     start = ["-c", program]
     if path is not None:
         path.write_text(program)

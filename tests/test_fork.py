@@ -32,6 +32,7 @@ PREAMBLE = """
     def fork():
         if way == "plain":
             return monkey.get_original("os", "fork")()
+        gevent.get_hub().loop.install_sigchld()  # as support.PATCH_ALL
         if way == "gevent":
             return gevent.os.fork()
         return os.fork()

@@ -649,6 +649,8 @@ def test_fork(way):
 
         waiting = gevent.spawn(what, proxy.join)
         gevent.sleep(0)
+        if sys.argv[1] == "gevent":
+            gevent.get_hub().loop.install_sigchld()  # as support.PATCH_ALL
         pid = fork()
         if not pid:
             uses = [proxy.start, proxy.pause, proxy.resume, proxy.statistics, proxy.close, proxy.join, late.start]
