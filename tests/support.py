@@ -163,6 +163,39 @@ def outcome(function, *args, **options):
         return error
 
 
+class Interrupted(BaseException):
+    """What a signal handler raises."""
+
+
+def interruptions(function, *files):
+    """Call *function* again and again, until it is done; each time Interrupted comes out of another place of the code
+    in *files* at which Python could run a signal handler: a function's beginning, or a call that C has returned from.
+
+    After each time that Interrupted was raised, whether or not it came out of *function*, gives which one it was.
+    """
+    for number in itertools.count():
+        left = number
+
+        def interrupt(frame, event, _arg):
+            nonlocal left
+            if event in ("call", "c_return") and frame.f_code.co_filename.endswith(files):
+                left -= 1
+                if left < 0:
+                    sys.setprofile(None)
+                    raise Interrupted
+
+        sys.setprofile(interrupt)
+        try:
+            function()
+        except Interrupted:
+            pass
+        finally:
+            sys.setprofile(None)
+        if left >= 0:
+            return
+        yield number
+
+
 class Gate:
     """An event between real OS threads, patched or not; waiting for it blocks the whole thread, its hub included."""
 

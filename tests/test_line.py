@@ -10,12 +10,12 @@ import pytest
 import zmq
 from gevent import monkey
 from gevent.queue import Empty, Full
-from support import LIMIT, Gate, block_hub_until, outcome, real_threads, wait_for
+from support import LIMIT, Gate, block_hub_until, interruptions, outcome, real_threads, wait_for
 
 from zgreen._engine._mailbox import Mailbox
 from zgreen._engine._pipe import Pipe, Streak
 from zgreen._hub.line import _GreenletWaiter
-from zgreen._hub.link import Link, TimedOut
+from zgreen._hub.link import Link, TimedOut, wait_within
 from zgreen._hub.queues import RecvQueue, SendQueue
 
 real_sleep = monkey.get_original("time", "sleep")
@@ -294,6 +294,36 @@ def test_the_middle_one_leaves(bench):
     getters[1].kill()
     bench.deliver("a", "b")
     assert values([getters[0], getters[2]]) == ["a", "b"]
+
+
+def test_a_signal_handler_that_raises_leaves_nobody_in_line(bench):
+    """Wherever it does so: on the way into the line, at the turn, or on the way out."""
+    line = bench.receives.line
+    number = -1
+    for number in interruptions(lambda: line.wait_turn(lambda: True, None), "_hub/line.py"):
+        assert not line.who(), f"at place {number}"
+        assert bench.pipe.message_bell is None
+        assert line._now == 0
+    assert number > 5
+    getter = bench.getters(1)[0]
+    bench.deliver("x")
+    assert values([getter]) == ["x"]
+
+
+def test_a_signal_handler_that_raises_leaves_no_timer(monkeypatch):
+    """One that is left goes off somewhere else."""
+    timers = []
+
+    class Noted(gevent.Timeout):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            timers.append(self)
+
+    monkeypatch.setattr(gevent, "Timeout", Noted)
+    number = -1
+    for number in interruptions(lambda: wait_within(LIMIT, lambda: None), "_hub/link.py", "gevent/timeout.py"):
+        assert not [timer for timer in timers if timer.pending], f"at place {number}"
+    assert number >= 5
 
 
 # ---------------------------------------------------------------------- foreign threads

@@ -110,13 +110,13 @@ class Line:
         waiter.who = getcurrent() if here else _get_ident()
         waiter.since = time.monotonic_ns()
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._lock:
-            self._waiters.append(waiter)
-            self.waits += 1
-            self._now += 1
-            self._waited -= waiter.since
-            self._tell_pipe()
-        try:
+        try:  # from here on: a signal handler may raise after any call, and who is gone must not stand in line
+            with self._lock:
+                self.waits += 1
+                self._now += 1
+                self._waited -= waiter.since
+                self._waiters.append(waiter)  # no call between the counts and this one: it is in line if it is counted
+                self._tell_pipe()
             # The attempt comes after the bell is set: what happens in between rings.
             while not (self._waiters[0] is waiter and attempt()):
                 if deadline is None:
@@ -127,24 +127,27 @@ class Line:
                     wait_within(max(0.0, deadline - time.monotonic()), waiter.get)
                 waiter.clear()
         finally:
-            self._leave(waiter)
-            if not here or not self._dispatching:
-                self.nudge()
+            try:
+                self._pass_on(waiter, here)
+            except BaseException:  # a signal handler's: once more
+                self._pass_on(waiter, here)
+                raise
+
+    def _pass_on(self, waiter: _GreenletWaiter | _ThreadWaiter, here: bool) -> None:
+        self._leave(waiter)
+        if not here or not self._dispatching:
+            self.nudge()
 
     def _leave(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
+        """Also for one who does not stand in line, or whom a signal handler has kept from leaving wholly."""
         with self._lock:
-            if self._waiters[0] is waiter:
-                self._waiters.popleft()
-            else:
-                self._waiters.remove(waiter)
-            self._count_end(waiter)
+            counted, now = not isinstance(waiter, _LinkWaiter), time.monotonic_ns()
+            if waiter in self._waiters:
+                del self._waiters[self._waiters.index(waiter)]  # from here on no call: gone and counted are one
+                if counted:
+                    self._now -= 1
+                    self._waited += now
             self._tell_pipe()
-
-    def _count_end(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
-        """Under the lock."""
-        if not isinstance(waiter, _LinkWaiter):
-            self._now -= 1
-            self._waited += time.monotonic_ns()
 
     def waited(self) -> float:
         """Seconds, of all waits together, those that go on included; any thread."""
@@ -222,7 +225,8 @@ class Line:
         self._lock = _RLock()
         for waiter in self._waiters:
             if isinstance(waiter, _ThreadWaiter):
-                self._count_end(waiter)
+                self._now -= 1
+                self._waited += time.monotonic_ns()
         self._waiters = deque(waiter for waiter in self._waiters if not isinstance(waiter, _ThreadWaiter))
 
     def nudge(self) -> None:

@@ -140,15 +140,20 @@ def wait_within(timeout: float | None, wait: Callable[[], Any]) -> Any:
     """Call *wait* in a greenlet; TimedOut after *timeout* seconds. The caller's own gevent.Timeout passes through."""
     if timeout is None:
         return wait()
-    timer = gevent.Timeout.start_new(timeout)
+    timer = gevent.Timeout(timeout)
     try:
+        timer.start()  # in here: a signal handler may raise after any call, and a timer that is left goes off
         return wait()
     except gevent.Timeout as expired:
         if expired is not timer:
             raise
         raise TimedOut from None
     finally:
-        timer.close()  # cancel() would leak the timer
+        try:
+            timer.close()  # cancel() would leak the timer
+        except BaseException:  # a signal handler's
+            timer.close()
+            raise
 
 
 def _milliseconds_until(deadline: float) -> int | None:
