@@ -45,6 +45,17 @@ def test_no_frame_names_the_type_and_the_frame(frame):
         encode([b"x", frame])
 
 
+def test_what_has_the_right_type_and_cannot_be_sent():
+    """A TypeError, too, as for all that is no message; it says why."""
+    released = memoryview(b"x")
+    released.release()
+    for frame, name, why in (("\ud800", "str", "surrogates"), (released, "memoryview", "released")):
+        with pytest.raises(TypeError, match=f"^a message cannot be this {name}: .*{why}"):
+            encode(frame)
+        with pytest.raises(TypeError, match=f"^frame 1 of a message cannot be this {name}: .*{why}"):
+            encode([b"x", frame])
+
+
 @pytest.mark.parametrize("message", [[], ()])
 def test_no_frames_at_all(message):
     with pytest.raises(TypeError, match="empty"):

@@ -34,12 +34,14 @@ def decode(frames: Frames, multipart: bool = False) -> bytes | list[bytes]:
 
 
 def _frame(value: Any, index: int | None) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
     try:
+        if isinstance(value, str):
+            return value.encode()
         # memoryview() first: bytes(5) would be five zero bytes, bytes([1, 2]) two bytes of somebody's list
-        view = memoryview(value)
+        return memoryview(value).tobytes()
     except TypeError:
-        where = "a message" if index is None else f"frame {index} of a message"
-        raise TypeError(f"{where} cannot be {type(value).__name__}: {value!r:.60}; send {_EXPECTED}") from None
-    return view.tobytes()
+        what = f"{type(value).__name__}: {value!r:.60}"
+    except ValueError as error:  # a str that UTF-8 cannot hold, a memoryview that was released
+        what = f"this {type(value).__name__}: {error}"
+    where = "a message" if index is None else f"frame {index} of a message"
+    raise TypeError(f"{where} cannot be {what}; send {_EXPECTED}")

@@ -561,7 +561,7 @@ class Channel:
                 raise self._put_error() or ClosedError(f"{self} is closed")
             if isinstance(self._sends, TracedSends):
                 self._sends.tell("put", frames)
-        except (TypeError, ClosedError, BrokenError) as error:
+        except Exception as error:  # noqa: BLE001 (no message, or no memory for it: the next one may be)
             self.not_sent(error, message)
 
     def refused(self, frames: Any, error: BaseException) -> None:
