@@ -169,6 +169,27 @@ def test_what_was_put_is_delivered_when_the_process_ends(sender):
         assert finish(process) == (0, "", "")
 
 
+def test_a_queue_that_cannot_be_shut_down_does_not_keep_the_others_from_ending():
+    """It is said, and what was put to it, and to a channel of another pump, is delivered."""
+    code = """
+        class Queue(gevent.queue.Queue):
+            def shutdown(self, *args):
+                raise LookupError("cannot shut down")
+        in_ = Queue()
+        connect = lambda socket: socket.connect(endpoint)
+        zgreen.register_socket(in_, socket_type="push", configurator=connect)
+        others = [zgreen.Channel(zmq.PUSH, connect=endpoint, pump=zgreen.Pump()) for _ in range(3)]
+        for i, message in enumerate(messages):
+            (others[i % 4].put if i % 4 < 3 else in_.put)(message)
+    """
+    number = 400
+    with raw_socket(zmq.PULL, bind=ANY) as pull:
+        process = script(program(PREAMBLE, code), endpoint_of(pull), number)
+        receive(pull, number)
+        status, out, err = finish(process)
+    assert (status, out, err.count("cannot be shut down"), not_sent(err)) == (0, "", 1, 0), err
+
+
 def test_who_waits_for_room_in_another_thread_as_the_process_ends_is_left_in_peace():
     """What was put by then is sent, which makes room, but whoever waited for that can no longer put. That hub must
     not look again and again: it would take the GIL from the owning thread, and the linger would run out."""

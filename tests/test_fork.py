@@ -246,6 +246,32 @@ def test_greenlets_that_wait_in_the_child_get_forked_error(way, forker):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_queue_that_cannot_be_shut_down_does_not_keep_the_others_from_learning_of_the_fork(way):
+    """It is said in the log of the child, and of the parent when that ends."""
+    lines = output(
+        """
+        import logging
+        logging.getLogger("zgreen").addHandler(logging.NullHandler())
+        class Queue(gevent.queue.Queue):
+            def shutdown(self, *args):
+                raise LookupError
+        for _ in range(3):
+            zgreen.register_socket(Queue(), socket_type="push", configurator=lambda socket: None, pump=zgreen.Pump())
+        push, pull = pair()
+        zgreen.register_socket(Queue(), socket_type="push", configurator=lambda socket: None)
+        later = zgreen.Channel("push")
+        pid = fork()
+        if pid == 0:
+            print(what(push.put, "x"), what(pull.get), what(later.put, "x"), zgreen.get_pump().closed)
+            sys.exit(0)
+        assert status_of(pid) == 0
+        """,
+        way,
+    )
+    assert lines == ["ForkedError ForkedError ForkedError False"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_main_greenlet_that_waits_gets_forked_error_in_the_child(way):
     """Where another greenlet forks, and goes on to end."""
     lines = output(

@@ -649,6 +649,60 @@ def test_close_from_another_thread(pump):
         in_.put("y")
 
 
+class CannotBeShutDown(Queue):
+    """Its author has it fail."""
+
+    def shutdown(self, *args):
+        raise LookupError("cannot shut down")
+
+
+@pytest.mark.parametrize("by", ["close", "Pump.shutdown", "another thread"])
+def test_closing_with_an_in_whose_shutdown_fails(by, caplog):
+    """It is said, once; what was put there still goes out, and all ends."""
+    in_ = CannotBeShutDown()
+    with raw_socket(zmq.PULL, bind=ANY) as server, zgreen.Pump() as pump:
+        channel = registered(pump, "PUSH", endpoint_of(server), in_=in_)
+        feeders = [callback.__self__._greenlet for callback in channel.before_close]
+        gevent.sleep(0)  # it waits in in_.get()
+        for i in range(10):
+            in_.put(b"%d" % i)
+        with caplog.at_level(logging.ERROR, "zgreen"):
+            if by == "close":
+                assert channel.close() == 0
+            elif by == "another thread":
+                assert gevent.get_hub().threadpool.spawn(channel.close).get(timeout=LIMIT) == 0
+            assert pump.shutdown() == 0
+        assert [server.recv() for _ in range(10)] == [b"%d" % i for i in range(10)]
+        assert caplog.text.count("in_ cannot be shut down") == 1
+        gevent.joinall(feeders, timeout=LIMIT)
+        assert all(feeder.dead for feeder in feeders)
+
+
+class Unprintable:
+    """No message, and of no use in the error that says so."""
+
+    def __repr__(self):
+        raise LookupError
+
+
+@pytest.mark.parametrize("kind", [Queue, SimpleQueue])
+def test_closing_with_what_is_no_message_in_in(pump, kind):
+    """It goes to on_error; what was put after it goes out."""
+    in_ = kind()
+    endpoint = inproc()
+    server = zgreen.Channel(zmq.PULL, bind=endpoint, pump=pump)
+    channel = registered(pump, "PUSH", endpoint, in_=in_)
+    wrong = []
+    channel.on_error = lambda error, message: wrong.append((type(error), message))
+    released = memoryview(b"x")
+    released.release()
+    for item in (b"a", "\ud800", b"b", [b"x", released], Unprintable(), b"c"):
+        in_.put(item)
+    assert channel.close() == 0
+    assert [server.get(timeout=LIMIT) for _ in range(3)] == [b"a", b"b", b"c"]
+    assert [error for error, _ in wrong] == [TypeError, TypeError, LookupError]
+
+
 # ---------------------------------------------------------------------- what goes wrong on the way
 
 

@@ -159,8 +159,7 @@ class _Feeder:
         if self._greenlet.dead:
             return
         self._ending = self._closing = True
-        if self._shutdown is not None:
-            self._shutdown()  # wakes a waiting get()
+        self._shut_in()  # wakes a waiting get()
         items, self._in_hand = self._in_hand, []
         limit = time.monotonic() + _FEED_LIMIT
         try:
@@ -179,10 +178,20 @@ class _Feeder:
 
     def _stop(self) -> None:
         """The channel has ended: nobody shall wait for room in in_."""
-        if self._shutdown is not None:
-            self._shutdown()
-        elif self._waiting:
+        if not self._shut_in() and self._waiting:
             self._greenlet.kill(block=False)
+
+    def _shut_in(self) -> bool:
+        """Whether in_ is shut down now."""
+        if self._shutdown is None:
+            return False
+        try:
+            self._shutdown()
+        except Exception as error:  # a queue of the user's may raise anything; the close goes on
+            logger.error("%s: in_ cannot be shut down", self._channel, exc_info=error)
+            self._shutdown = None  # so it is said once
+            return False
+        return True
 
 
 def _feed_out(channel: Channel, out: Any) -> None:
