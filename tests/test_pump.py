@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import threading
+import weakref
 
 import gevent
 import pytest
@@ -14,6 +15,7 @@ from support import (
     ANY,
     LIMIT,
     Gate,
+    block_hub_until,
     break_pump,
     channels,
     endpoint_of,
@@ -372,6 +374,25 @@ def test_shutdown_from_two_threads_at_once(caplog):
     assert "did not end in time" not in caplog.text
 
 
+def test_shutdown_from_another_thread_says_how_many_were_not_sent():
+    """Though the hub, which is told of each, does not run meanwhile; a second call says the same."""
+    with real_threads(1) as spawn:
+        for _ in range(3):
+            pump = Pump()
+            closed, client = Channel("PUSH", pump=pump), Channel("PUSH", pump=pump)
+            closed.put("x")
+            assert closed.close(linger=0) == 1
+            client.put("y")
+            client.put("z")
+            said = []
+            job = spawn(lambda p=pump, s=said: s.extend((p.shutdown(linger=0), p.shutdown(linger=0))))
+            block_hub_until(lambda s=said: len(s) == 2)
+            assert said == [3, 3]
+            job.get()
+            wait_for(lambda p=pump: not p.channels)
+            assert pump.shutdown() == 3
+
+
 def test_shutdown_of_a_never_started_pump_from_another_thread():
     pump = Pump()
     with real_threads(1) as spawn, gevent.Timeout(LIMIT / 10):
@@ -650,6 +671,13 @@ def test_a_pump_is_not_kept_by_what_it_leaves_behind():
     del _
     gc.collect()
     assert (open_descriptors(), threading.active_count()) == before
+
+
+def test_get_pump_keeps_none_that_has_ended():
+    """Nor, with it, the hub of a thread that has ended."""
+    pump = weakref.ref(get_pump())
+    pump().shutdown(linger=0)
+    wait_for(lambda: (gc.collect(), pump() is None)[1], "the pump to be garbage")
 
 
 def test_importing_starts_nothing():

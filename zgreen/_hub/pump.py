@@ -124,6 +124,7 @@ class Pump:
         self._exit_calls: list[Call] = []
         self._past_lock = _RLock()  # over _members and _past together, where one goes into the other
         self._past = NOTHING  # the figures of the channels that are closed; the hub's thread writes
+        self._unsent_outside = 0  # as who shut it down from another thread has learned; the hub may not know yet
         self._last_error: str | None = None  # the hub's thread writes
         self.events = Events(self._link, self)  # for channels
         process.watch(self)
@@ -256,7 +257,7 @@ class Pump:
                 self._ended.wait(max(0.0, deadline - time.monotonic()))
         elif self.error() is None:
             self._shut_down_from_outside(linger, deadline)
-        return self._past.unsent
+        return max(self._past.unsent, self._unsent_outside)
 
     def __enter__(self) -> Pump:
         return self.start()
@@ -353,6 +354,7 @@ class Pump:
         if self._error is not None:
             return
         self._error = self._end_error
+        self._forget_implicit()
         failure = self._engine.failure
         if failure is not None:
             logger.error("%s has ended by an error", self, exc_info=failure)
@@ -360,6 +362,11 @@ class Pump:
             member.pump_ended(self._engine.ended)
         if failure is not None:  # after what follows from it
             self.note_error(describe(failure))
+
+    def _forget_implicit(self) -> None:
+        """It would keep its hub, by which it is found there, for ever."""
+        if _implicit.get(self._link.hub) is self:
+            del _implicit[self._link.hub]
 
     def _on_gone(self, _result: Any) -> None:
         """The owning thread's run is over, or is given up; the hub, because waiters are woken here."""
@@ -403,8 +410,11 @@ class Pump:
         self._closing = True
         if self._pool is None:
             return  # never started: there is nothing to end
-        calls = [member.begin_close(linger, LINGER) for member in tuple(self._members)]
+        with self._past_lock:
+            members, before = tuple(self._members), self._past.unsent
+        calls = [member.begin_close(linger, LINGER) for member in members]
         self._end_without_hub(calls, deadline, self._stop_thread)
+        self._unsent_outside = max(self._unsent_outside, before + _unsent(calls))
 
     def _stop_thread(self, left: float) -> None:
         call = self.new_call(blocking=True)
@@ -445,7 +455,7 @@ class Pump:
         try:
             self._call_hub(lambda: None)
         except TimedOut:  # that hub does not run
-            unsent = sum(call.reply.value or 0 for call in self._exit_calls)
+            unsent = _unsent(self._exit_calls)
             if unsent:
                 logger.warning("%s: %d messages were not sent", self, unsent)
 
@@ -480,6 +490,7 @@ class Pump:
         """Internal: in the child: nothing of it works here; touch no libzmq object."""
         self._error = lambda: ForkedError(f"{self} belongs to the parent process; make a new one, or use get_pump()")
         self._past_lock = _RLock()
+        self._forget_implicit()
         self._started.set()
         self._ended.set()
         self._link.stop()
@@ -491,6 +502,11 @@ class Pump:
         for reply in tuple(self._link.replies):
             reply.error = self.error()
             reply()
+
+
+def _unsent(closes: list[Call]) -> int:
+    """How many messages the ends of channels left, of those that have come."""
+    return sum(call.reply.value or 0 for call in closes)
 
 
 _implicit: weakref.WeakKeyDictionary[Any, Pump] = weakref.WeakKeyDictionary()
