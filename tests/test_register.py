@@ -580,6 +580,37 @@ def test_closing_with_more_in_than_the_pipe_holds(pump, kind):
     gevent.joinall(putters, timeout=LIMIT, raise_error=True)
 
 
+def test_room_that_comes_while_the_close_empties_in(pump):
+    """The feeder, which waits for it, must not put what the close has put in its place; a queue's get() that is not to
+    wait may let others run, as that of gevent's Channel does."""
+
+    class LetsOthersRun(Queue):
+        def get(self, block=True, timeout=None):
+            while not block and channel.statistics().putters:
+                got.append(server.get(timeout=LIMIT))
+                gevent.sleep(0)
+            return super().get(block, timeout)
+
+    in_, got, endpoint = LetsOthersRun(), [], inproc()
+    small = {zmq.RCVHWM: 1}
+    server = zgreen.Channel(zmq.PULL, bind=endpoint, recv_maxsize=1, options=small, pump=pump)
+
+    def configure(socket):
+        socket.sndhwm = 1
+        socket.connect(endpoint)
+
+    channel = register_socket(in_, socket_type="PUSH", configurator=configure, pump=pump)
+    for i in range(1500):
+        in_.put(b"%d" % i)
+    wait_for(lambda: channel.statistics().putters)
+    closing = gevent.spawn(channel.close, LIMIT)
+    wait_for(lambda: got and not channel.statistics().putters)
+    while len(got) < 1500:
+        got.append(server.get(timeout=LIMIT))
+    assert got == [b"%d" % i for i in range(1500)]
+    assert closing.get(timeout=LIMIT) == 0
+
+
 def test_a_putter_waiting_at_a_full_in_is_woken_by_the_close(pump):
     """There is no peer: the linger runs out, and whoever waits for room in in_ gets ShutDown."""
     in_ = Queue(1)

@@ -546,7 +546,9 @@ class Channel:
         return call
 
     def _begin_close(self, reply: Reply, linger: float | None, limit: float) -> None:
-        self._closing = True  # first: who waits for room, and is woken while the queues are emptied, must not put
+        self._closing = True
+        # First, too: in_.get() may let others run. What the feeder waits to put goes out by way of before_close.
+        self._sends.shut()
         for prepare in self.before_close:
             prepare()
         self._pipe.open = False

@@ -128,6 +128,10 @@ class TracedSends:
         self.queue.put(frames, self._traced(frames, reply), block, timeout)
         self.tell("put", frames)
 
+    def shut(self) -> None:
+        """See `SendQueue.shut`."""
+        self.queue.shut()
+
     def tell(self, kind: str, frames: Frames) -> None:
         self._events.tell(Event(kind, self._channel, *measure(frames), time.monotonic()))
 

@@ -51,6 +51,11 @@ class SendQueue(_Queue):
     def __init__(self, link: Link, pipe: Pipe, check: Callable[[], BaseException | None]) -> None:
         super().__init__(link, pipe, check)
         self.line = Line(link, self._ready, pipe.listen_for_room)
+        self._shut = False
+
+    def shut(self) -> None:
+        """Who waits for room does not put any more, whatever room there is: the channel is about to be closed."""
+        self._shut = True
 
     def put(self, frames: Any, reply: Reply | None, block: bool, timeout: float | None) -> None:
         """Append a message; wait for room if there is none. An exception means: not put."""
@@ -61,7 +66,7 @@ class SendQueue(_Queue):
             raise Full
 
         def attempt() -> bool:
-            if self._pipe.try_push(frames, reply, 0):
+            if not self._shut and self._pipe.try_push(frames, reply, 0):
                 return True
             error = self._check_waiter()
             if error is not None:
