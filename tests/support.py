@@ -29,8 +29,8 @@ TESTS = Path(__file__).resolve().parent
 PATCHED = bool(os.environ.get("ZGREEN_TEST_PATCHED"))
 ANY = "tcp://127.0.0.1:*"
 
-# gevent, whose fork() is os.fork() then, listens to SIGCHLD only after it has forked its first child: one that has ended
-# by then is waited for without end. So listen before.
+# gevent, whose fork() is os.fork() then, listens to SIGCHLD only after it has forked its first child: one that has
+# ended by then is waited for without end. So listen before.
 PATCH_ALL = """from gevent import monkey; monkey.patch_all(); import gevent, os; \
 os.fork = lambda fork=os.fork: (gevent.get_hub().loop.install_sigchld(), fork())[1]
 """
