@@ -140,6 +140,13 @@ def wait_until_asleep(pid):
     wait_for(asleep, f"process {pid} to sleep")
 
 
+def readable(mailbox, seconds=0.0):
+    """Whether a mailbox's owner is rung, now or within *seconds*, for which this thread blocks."""
+    poller = get_original("select", "poll")()
+    poller.register(mailbox.signaler.fileno(), 1)
+    return bool(poller.poll(seconds * 1000))
+
+
 def cpu_seconds():
     """CPU time of all threads of this process."""
     return time.process_time()

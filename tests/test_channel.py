@@ -1121,3 +1121,24 @@ def test_put_from_the_hub_itself(pump):
     assert results[0] is None
     assert [type(r) for r in results[1:]] == [Full, Empty]
     assert server.get() == b"from the hub"
+
+
+def test_what_was_refused_is_told_before_the_end(pump):
+    """Though both happen between two looks of the hub, which finds them in two places."""
+    router = Channel(zmq.ROUTER, bind=ANY, options={zmq.ROUTER_MANDATORY: 1}, pump=pump)
+    link, told = pump.link, []
+    router.on_error = lambda *_: told.append("refused")
+    router.at_end.append(lambda: told.append("the end"))
+    look = link.look
+
+    def look_and_be_late(into):
+        look(into)
+        link.look = look
+        router.put([b"nobody", b"x"])
+        router.begin_close(0.0, 0.0)
+        block_hub_until(lambda: router.ended in [getattr(item, "func", None) for item in tuple(link.mailbox._items)])
+
+    link.look = look_and_be_late
+    link.take_mail()
+    wait_for(lambda: "the end" in told)
+    assert told == ["refused", "the end"]

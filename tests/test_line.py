@@ -4,13 +4,14 @@ There is no socket and no engine: the test does by hand what the owning thread d
 """
 
 import random
+import sys
 
 import gevent
 import pytest
 import zmq
 from gevent import monkey
 from gevent.queue import Empty, Full
-from support import LIMIT, Gate, block_hub_until, interruptions, outcome, real_threads, wait_for
+from support import LIMIT, Gate, Interrupted, block_hub_until, interruptions, outcome, real_threads, wait_for
 
 from zgreen._engine._mailbox import Mailbox
 from zgreen._engine._pipe import Pipe, Streak
@@ -308,6 +309,25 @@ def test_a_signal_handler_that_raises_leaves_nobody_in_line(bench):
     getter = bench.getters(1)[0]
     bench.deliver("x")
     assert values([getter]) == ["x"]
+
+
+def test_a_signal_handler_that_raises_as_turns_are_about_to_be_given(bench, hub_errors):
+    """gevent forgets a callback that raises: whoever waits gets the turn all the same."""
+
+    def interrupt(frame, event, _arg):
+        if event == "call" and frame.f_code is bench.receives.line.dispatch.__code__:
+            sys.setprofile(None)
+            raise Interrupted
+
+    getter = bench.getters(1)[0]
+    for message in ("x", "y"):
+        bench.deliver(message, ring=False)
+        gevent.get_hub().loop.run_callback(sys.setprofile, interrupt)
+        bench.receives.line.nudge()
+        assert values([getter]) == [message]
+        assert [type(error) for _, error in hub_errors] == [Interrupted]
+        hub_errors.clear()
+        getter = bench.getters(1)[0]
 
 
 def test_a_signal_handler_that_raises_leaves_no_timer(monkeypatch):

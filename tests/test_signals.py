@@ -6,9 +6,24 @@ import subprocess
 import textwrap
 import time
 
+import gevent
 import pytest
 import zmq
-from support import ANY, endpoint_of, finish, raw_socket, script, wait_until_asleep
+from support import (
+    ANY,
+    LIMIT,
+    block_hub_until,
+    endpoint_of,
+    finish,
+    interruptions,
+    raw_socket,
+    readable,
+    script,
+    wait_for,
+    wait_until_asleep,
+)
+
+import zgreen
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 
@@ -214,6 +229,27 @@ def test_a_handler_that_raises_does_not_deafen_the_hub():
     """)
     status, out, err = finish(script(code, 100))
     assert (status, out) == (0, "got the last\n"), err[-2000:]
+
+
+def test_a_handler_that_raises_loses_no_mail(pump, hub_errors):
+    """Wherever it does so as the hub takes what the owning thread has for it: each message reaches who waits for it."""
+    pull = zgreen.Channel(zmq.PULL, bind=ANY, pump=pump)
+    with raw_socket(zmq.PUSH, connect=pull.last_endpoint) as push:
+
+        def wait_and_send():
+            getter = gevent.spawn(pull.get)
+            wait_for(lambda: pull.statistics().getters)
+            push.send(b"a message")
+            block_hub_until(lambda: readable(pump.link.mailbox))
+            return getter
+
+        getter, number = wait_and_send(), -1
+        for number in interruptions(pump.link._on_ring, "_hub/link.py", "_engine/_mailbox.py", "/weakref.py"):
+            assert getter.get(timeout=LIMIT) == b"a message", f"at place {number}"
+            hub_errors.clear()
+            getter = wait_and_send()
+        assert getter.get(timeout=LIMIT) == b"a message"
+        assert number > 5
 
 
 def test_signals_that_are_handled_disturb_nobody():

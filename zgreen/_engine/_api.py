@@ -6,6 +6,7 @@ or any foreign thread; *owning thread* is the one that runs `Engine.run`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -98,8 +99,8 @@ class Engine(Protocol):
         The reply always comes, whatever becomes of the engine.
         """
 
-    def look(self) -> list[Callable[[], Any]]:
-        """What the owning thread has for the hub beside its mailbox, to be called; the hub, whenever it was rung."""
+    def look(self, into: deque[Callable[[], Any]]) -> None:
+        """Append what the owning thread has for the hub beside its mailbox, to be called; the hub, whenever rung."""
 
     def run(self) -> None:
         """Own the sockets until `stop`; the owning thread."""

@@ -6,6 +6,7 @@ The owning thread runs all of it, but `post`. An engine derives from `Commands` 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -75,9 +76,8 @@ class Commands:
 
     # ------------------------------------------------------------------ hub side
 
-    def look(self) -> list[Callable[[], Any]]:
-        """What the owning thread has for the hub beside the mailbox's; the hub calls these."""
-        return []
+    def look(self, into: deque[Callable[[], Any]]) -> None:
+        """Append what the owning thread has for the hub beside the mailbox's; the hub calls these."""
 
     def post(self, reply: Reply, command: str, *args: Any) -> None:
         self.mailbox.send((command, args, reply))

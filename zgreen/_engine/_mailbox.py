@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from ._signaler import Signaler
@@ -50,6 +51,10 @@ class Mailbox(Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def move(self, count: int, into: deque[T]) -> None:
+        """Move the oldest *count*, which are there, in one call of C: a signal handler that raises loses none."""
+        into.extend(islice(iter(self._items.popleft, None), count))
+
     def take(self) -> T | None:
         """The oldest item, or None."""
         try:
@@ -73,7 +78,11 @@ class Bell:
         if self._rung:
             return False
         self._rung = True
-        self.mailbox.send(self)
+        try:
+            self.mailbox.send(self)
+        except BaseException:  # a signal handler's: it may not have been sent, and must not look as if it were
+            self._rung = False
+            raise
         return True
 
     def __call__(self) -> None:

@@ -546,31 +546,33 @@ class NativeEngine(Commands):
         self._core.pipes[pipe.number] = pipe
         return pipe
 
-    def look(self):
-        """What the owning thread has for the hub, as callables; the hub."""
+    def look(self, into):
+        """Append what the owning thread has for the hub, as callables; the hub.
+
+        No Python code runs in here: a signal handler could raise in it, and what is taken would be lost.
+        """
         cdef _Core core = self._core
         cdef vector[_core.Notice] notices
         cdef size_t i
         cdef _core.Notice *notice
         core.core.hub.take(notices)
         core.release()
-        items = []
         for i in range(notices.size()):
             notice = &notices[i]
             if notice.kind == NoticeKind.Outcome:
                 reply = core.replies.pop(notice.token, None)
                 if reply is not None:
-                    items.append(partial(reply.complete, None, _error(notice.error)))
+                    into.append(partial(_complete, reply, notice.error))
                 continue
-            pipe = self._core.pipes.get(notice.pipe)
+            known = core.pipes.data.get(notice.pipe)  # the mapping's own get() is Python code
+            pipe = None if known is None else known()
             if notice.kind == NoticeKind.Refused:
                 if pipe is not None:
                     frames = (<NativePipe> pipe).sent_frames(notice.message)
-                    items.append(partial(pipe.owner.refused, frames, _error(notice.error)))
+                    into.append(partial(_refuse, pipe.owner, frames, notice.error))
                 notice.message.close(api, core.core.out_hub)
             elif pipe is not None:
-                items.append(pipe.look_for_room if notice.kind == NoticeKind.Room else pipe.look_for_message)
-        return items
+                into.append(pipe.look_for_room if notice.kind == NoticeKind.Room else pipe.look_for_message)
 
     # ---- the owning thread
 
@@ -624,6 +626,14 @@ class NativeEngine(Commands):
 
     def _expect(self, pipe):
         self._core.expect(pipe, pipe.flushes[0][0] if pipe.flushes else NO_TARGET)
+
+
+def _complete(reply, number):
+    reply.complete(None, _error(number))
+
+
+def _refuse(owner, frames, number):
+    owner.refused(frames, _error(number))
 
 
 def _error(number):

@@ -6,6 +6,9 @@ import _socket
 import os
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 if sys.platform == "win32":
     from os import close as _close
@@ -23,18 +26,21 @@ class Signaler:
     before: a thread inside ``ring`` holds one, so it cannot write to a number that somebody else has got by then.
     """
 
-    __slots__ = ("_fd", "_pair")
+    __slots__ = ("_fd", "_pair", "poke")
 
     def __init__(self) -> None:
         self._pair: tuple[_socket.socket, _socket.socket] | None = None
         self._fd = -1  # as long as there is none: the system may refuse
         if hasattr(os, "eventfd"):
             self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            # ring, in C: no signal handler's exception comes before it is done; may raise BlockingIOError
+            self.poke: Callable[[], Any] = partial(os.eventfd_write, self._fd, 1)
         else:
             self._pair = _socketpair()
             for end in self._pair:
                 end.setblocking(False)
             self._fd = self._pair[0].fileno()
+            self.poke = partial(self._pair[1].send, b"\0")
 
     def fileno(self) -> int:
         """The descriptor that is readable from a ring until the next drain."""

@@ -93,7 +93,9 @@ class Line:
         self._idle_bell: Bell | None = None  # under the lock
         self._lock = _RLock()  # over _waiters and _listen together, so that the bell is the head's
         self._waiters: deque[_GreenletWaiter | _ThreadWaiter | _LinkWaiter] = deque()
-        self._dispatching = False  # the hub's thread alone
+        # the hub's thread alone
+        self._dispatching = False  # in dispatch
+        self._callback: Any = None  # gevent's, which will call dispatch, if it is pending
         # whoever waits writes these, under the lock; callbacks do not count
         self.waits = 0  # how often somebody had to wait
         self._now = 0  # so many wait now
@@ -238,16 +240,17 @@ class Line:
         except IndexError:  # it left, and saw to the next
             return
         if self._link.here() and type(head) is not _ThreadWaiter:
-            if not self._dispatching:
-                self._dispatching = True
-                self._link.hub.loop.run_callback(self.dispatch)
+            if not self._dispatching and not (self._callback and self._callback.pending):
+                loop = self._link.hub.loop
+                self._callback = loop.run_callback(self.dispatch)
+                loop.run_callback(self.nudge)  # a signal handler may raise as the one before begins
         else:
             (head.bell if type(head) is _ThreadWaiter else self._bell).ring()
 
     def dispatch(self) -> None:
         """Give turns, no more than there are waiters now; the hub, in a callback of its loop."""
         if self._link.may_wait():  # somebody in place of the hub, as the process ends; only the hub can wake a greenlet
-            self._link.hub.loop.run_callback(self.dispatch)
+            self._callback = self._link.hub.loop.run_callback(self.dispatch)
             return
         self._dispatching = True  # those who leave need not call for us
         try:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import gevent
 from gevent import monkey
@@ -22,6 +22,12 @@ _poll = monkey.get_original("select", "poll")
 
 _LONGEST_POLL = 1e6  # seconds
 
+Inbox: TypeAlias = "deque[Callable[[], Any]]"
+
+
+def _nothing(_inbox: Inbox) -> None:
+    """In place of an engine's `look`."""
+
 
 class Link:
     """One hub, as the owning thread and foreign threads see it."""
@@ -30,15 +36,15 @@ class Link:
         self.hub = hub
         self.mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.replies: set[Reply] = set()  # the hub's thread alone: those that have not come yet
-        self.look: Callable[[], list[Callable[[], Any]]] = list  # what the engine has beside the mailbox
+        self.look: Callable[[Inbox], Any] = _nothing  # appends what the engine has beside the mailbox
         self.stopped = False
         self.wakeups = 0  # how often it was rung; the hub's thread writes
         self.exiting = False  # the process ends: who waits is not woken for that
-        self._inbox: deque[Callable[[], Any]] = deque()  # taken from the mailbox, not done
+        self._inbox: Inbox = deque()  # taken from the mailbox, not done
         self._watcher: Any = None
         # the hub's thread alone: see breathe
         self._turned = False
-        self._marked = False
+        self._marking: Any = None  # gevent's callback, which will call _mark, if it is pending
 
     def here(self) -> bool:
         """Whether the caller is on the hub's thread."""
@@ -60,13 +66,11 @@ class Link:
         if not self._turned and self.may_wait():
             gevent.sleep(0)
         self._turned = False
-        if not self._marked:
-            self._marked = True
-            self.hub.loop.run_callback(self._mark)
+        if self._marking is None or not self._marking.pending:
+            self._marking = self.hub.loop.run_callback(self._mark)
 
     def _mark(self) -> None:
         """The loop has gone through its callbacks: whoever could run has had a turn."""
-        self._marked = False
         self._turned = True
 
     def start(self) -> None:
@@ -80,7 +84,7 @@ class Link:
     def stop(self) -> None:
         """Stop listening, for good; on the hub's thread."""
         self.stopped = True
-        self.look = list
+        self.look = _nothing
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -98,13 +102,14 @@ class Link:
         return reply
 
     def take_mail(self) -> None:
-        """Call what was sent, in a pass bounded by what is there now; the hub."""
+        """Call what was sent, in a pass bounded by what is there now; the hub.
+
+        A signal handler may raise after any call, so nothing is ever taken from one place and not yet in the next.
+        """
         inbox = self._inbox
-        inbox.extend(self.look())
-        for _ in range(len(self.mailbox)):
-            item = self.mailbox.take()
-            assert item is not None  # nobody else takes
-            inbox.append(item)
+        count = len(self.mailbox)  # first: what the owning thread has noted beside the mailbox comes before its end
+        self.look(inbox)
+        self.mailbox.move(count, inbox)
         for _ in range(len(inbox)):
             if not inbox:  # the process ended while the hub was in here, and somebody else did the rest
                 return
@@ -112,13 +117,16 @@ class Link:
             try:
                 item()
             except BaseException as error:  # noqa: BLE001 (one receiver's fault is not the next one's)
-                self.hub.handle_error(item, type(error), error, error.__traceback__)
                 if not isinstance(error, Exception):  # a signal handler's: the receiver has not done its work
-                    self.hub.loop.run_callback(item)
+                    inbox.append(item)
+                self.hub.handle_error(item, type(error), error, error.__traceback__)
             if inbox and inbox[0] is item:
                 inbox.popleft()
-        if self._watcher is not None and not self.mailbox.sleeping():
-            self.hub.loop.run_callback(self.take_mail)
+        if self._watcher is None:  # stopped: nobody would hear a ring
+            if inbox:
+                self.hub.loop.run_callback(self.take_mail)
+        elif inbox or not self.mailbox.sleeping():
+            self.mailbox.signaler.ring()
 
     def _on_ring(self) -> None:
         if self.stopped:
@@ -128,7 +136,8 @@ class Link:
             self.mailbox.signaler.drain()
             self.take_mail()
         except BaseException:  # a signal handler's, between two lines: nobody would ring again
-            self.hub.loop.run_callback(self.take_mail)
+            if not self.stopped:
+                self.mailbox.signaler.poke()  # which lasts: a callback of the loop might be interrupted as it begins
             raise
 
 
