@@ -239,6 +239,21 @@ def test_the_way_in_which_a_program_ends_makes_no_difference(ending, sender):
     assert "not sent" not in err
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_on_error_hears_of_what_is_left_at_exit(traced):
+    """Also where `Pump.on_event` has each message followed."""
+    code = """
+        channel = zgreen.Channel(zmq.PUSH, bind="tcp://127.0.0.1:*", options={zmq.LINGER: 0})
+        if sys.argv[3] == "True":
+            channel.pump.on_event = lambda event: None
+        channel.on_error = lambda error, message: print(message.decode())
+        for message in messages:
+            channel.put(message)
+    """
+    status, out, err = run(program(PREAMBLE, code), NOWHERE, 3, traced)
+    assert (status, out) == (0, "0\n1\n2\n"), err
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize("sender", ["channel", "channel_without_limit", "register_socket"])
 @pytest.mark.parametrize("ending", ["end", "sys_exit", "exception"])

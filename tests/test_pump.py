@@ -680,6 +680,59 @@ def test_get_pump_keeps_none_that_has_ended():
     wait_for(lambda: (gc.collect(), pump() is None)[1], "the pump to be garbage")
 
 
+def test_a_thread_that_could_not_be_started_can_be_later(monkeypatch):
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    pump = Pump()
+    with monkeypatch.context() as patch:
+        patch.setattr("gevent.threadpool.ThreadPool.spawn", no_thread)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                pump.start()
+    with pump:
+        assert works(pump)
+
+
+def test_a_thread_with_the_ident_of_the_hubs_which_has_ended():
+    """The system gives idents out again: who has it now is a foreign thread, which waits for nobody's hub."""
+    code = """
+        import gevent.queue, zgreen
+        from gevent import monkey
+        start, ident, allocate_lock = (
+            monkey.get_original("_thread", name) for name in ("start_new_thread", "get_ident", "allocate_lock")
+        )
+        channels = {}
+
+        def in_a_thread(function):
+            lock = allocate_lock()
+            lock.acquire()
+            start(lambda: (function(), lock.release()), ())
+            lock.acquire()
+
+        def make():
+            in_ = gevent.queue.Queue()
+            bind = lambda socket: socket.bind("tcp://127.0.0.1:*")
+            channels[ident()] = zgreen.register_socket(in_, socket_type="push", configurator=bind)
+
+        def use():
+            channel = channels.pop(ident(), None)
+            if channel is not None:
+                channel.put(b"1")
+                print(channel.flush(timeout=0.01), channel.close(linger=0))
+                channel.pump.shutdown()
+
+        for made in range(1, 101):
+            in_a_thread(make)
+            in_a_thread(use)
+            if len(channels) < made:
+                break
+    """
+    status, out, err = run(code)
+    assert (status, out.count("\n")) == (0, 1), err
+    assert out == "False 1\n", err
+
+
 def test_importing_starts_nothing():
     """No thread, no context, no descriptor."""
     status, out, err = run("""

@@ -6,18 +6,19 @@ Owns the io watcher and the mailbox into which the owning thread writes; hub sid
 from __future__ import annotations
 
 import math
-import sys
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import gevent
 from gevent import monkey
+from gevent._hub_local import get_hub_if_exists
 
 from .._engine._mailbox import Mailbox, Reply
 
-_get_ident = monkey.get_original("_thread", "get_ident")
+_threads = monkey.get_original("_thread", "_local")()
 _poll = monkey.get_original("select", "poll")
 
 _LONGEST_POLL = 1e6  # seconds
@@ -29,11 +30,25 @@ def _nothing(_inbox: Inbox) -> None:
     """In place of an engine's `look`."""
 
 
+class _Thread:
+    """A thread, by a mark that ends with it; its ident may be the next one's."""
+
+
+def _this_thread() -> _Thread:
+    try:
+        thread: _Thread = _threads.mark
+    except AttributeError:
+        thread = _threads.mark = _Thread()
+    return thread
+
+
 class Link:
     """One hub, as the owning thread and foreign threads see it."""
 
     def __init__(self, hub: gevent.hub.Hub) -> None:
+        """On the hub's thread."""
         self.hub = hub
+        self._thread = weakref.ref(_this_thread())
         self.mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.replies: set[Reply] = set()  # the hub's thread alone: those that have not come yet
         self.look: Callable[[Inbox], Any] = _nothing  # appends what the engine has beside the mailbox
@@ -48,11 +63,11 @@ class Link:
 
     def here(self) -> bool:
         """Whether the caller is on the hub's thread."""
-        return bool(_get_ident() == self.hub.thread_ident)
+        return get_hub_if_exists() is self.hub
 
     def alone(self) -> bool:
         """Whether nobody else runs the hub: it is the caller's, or its thread has ended."""
-        return self.here() or self.hub.thread_ident not in sys._current_frames()
+        return self.here() or self._thread() is None
 
     def may_wait(self) -> bool:
         """Whether the caller may wait: not the hub itself (a callback of the loop). A foreign thread may."""
@@ -75,6 +90,8 @@ class Link:
 
     def start(self) -> None:
         """Listen; on the hub's thread. The watcher keeps the loop alive, so a waiting get() never is a LoopExit."""
+        if self._watcher is not None:
+            return
         self._watcher = self.hub.loop.io(self.mailbox.signaler.fileno(), 1)
         # By way of run_callback, which is C: gevent stops an io watcher for good if its callback raises, and in Python
         # code any signal handler (Ctrl-C, sys.exit on SIGTERM) may raise.
@@ -89,6 +106,11 @@ class Link:
             self._watcher.stop()
             self._watcher.close()
             self._watcher = None
+
+    def forked(self) -> None:
+        """In the child of a fork, whose hub may be in the middle of its mail: that is the parent's."""
+        self.stop()
+        self._inbox.clear()
 
     def reply(self, then: Callable[[Reply], Any]) -> Reply:
         """A reply on which *then* is called by the hub; on the hub's thread."""

@@ -339,7 +339,11 @@ class Pump:
         self._pool = ThreadPool(1, hub=self._link.hub)
         reply = self._link.reply(lambda _: self._started.set())
         self._engine.post(reply, "ping")
-        self._pool.spawn(self._engine.run).rawlink(self._on_gone)
+        try:
+            self._pool.spawn(self._engine.run).rawlink(self._on_gone)
+        except BaseException:  # no thread is to be had; perhaps the next time
+            self._pool = None
+            raise
 
     def _end_error(self) -> BaseException:
         failure = self._engine.failure
@@ -446,7 +450,8 @@ class Pump:
         """Internal: wait for what `begin_exit` began, without the hub."""
         if self._link.alone():
             self._end_without_hub(self._exit_calls, deadline + _GRACE, self._stop_thread)
-            self._link.take_mail()  # in place of the hub: this reports what was not sent
+            for _ in range(2):  # in place of the hub: this reports what was not sent, by way of replies if it is traced
+                self._link.take_mail()
         else:
             self._end_without_hub(self._exit_calls, deadline + _GRACE, self._have_hub_report)
 
@@ -493,7 +498,7 @@ class Pump:
         self._forget_implicit()
         self._started.set()
         self._ended.set()
-        self._link.stop()
+        self._link.forked()
         for member in tuple(self._members):
             member.forked()
         self._link.hub.loop.run_callback(self._fail_replies)
