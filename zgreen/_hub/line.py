@@ -143,9 +143,13 @@ class Line:
     def _leave(self, waiter: _GreenletWaiter | _ThreadWaiter | _LinkWaiter) -> None:
         """Also for one who does not stand in line, or whom a signal handler has kept from leaving wholly."""
         with self._lock:
-            counted, now = not isinstance(waiter, _LinkWaiter), time.monotonic_ns()
-            if waiter in self._waiters:
-                del self._waiters[self._waiters.index(waiter)]  # from here on no call: gone and counted are one
+            waiters, counted, now = self._waiters, type(waiter) is not _LinkWaiter, time.monotonic_ns()
+            if waiters and waiters[0] is waiter:
+                place = 0
+            else:
+                place = waiters.index(waiter) if waiter in waiters else -1
+            if place >= 0:
+                del waiters[place]  # from here on no call: gone and counted are one
                 if counted:
                     self._now -= 1
                     self._waited += now
