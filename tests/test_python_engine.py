@@ -803,6 +803,9 @@ def test_who_waits_for_room_is_left_asleep_while_a_ring_will_come(bench):
         assert not pipe.wakes()
         bench.step()  # a turn sends 100
         assert (pipe.pending(), pipe.wakes(), rung) == (300, False, [])
+        pipe.putters = 101
+        assert pipe.wakes()  # so many need all of it
+        pipe.putters = 1
         bench.step()
         assert (pipe.pending(), pipe.wakes(), rung) == (200, True, [])  # much room
         bench.step()

@@ -234,7 +234,7 @@ class Hammer {
             link.out = core_->make_pipe(scripted::kPush, 50, 50, Overflow::Block);
             link.in = core_->make_pipe(scripted::kPull, 50, 10 + 15 * i, Overflow::Block);
             link.putters.bell = &link.out->room;
-            link.putters.ready = [&link] { return link.out->wakes() || !link.out->open.load(); };
+            link.putters.ready = [&link] { return link.out->wakes(1) || !link.out->open.load(); };
             link.getters.bell = &link.in->message;
             link.getters.ready = [this, &link] { return link.in->waiting() > 0 || done_; };
         }

@@ -610,32 +610,33 @@ TEST(who_waits_for_room_is_left_asleep_while_a_ring_will_come) {
     a.pipe->room.hub();
     a.socket->make_room(1000);
     w.settle();
-    CHECK(a.pipe->wakes());
+    CHECK(a.pipe->wakes(1));
     for (int i = 0; i < 400; ++i) CHECK(w.push(a, {"x"}));
-    CHECK(!a.pipe->wakes());
+    CHECK(!a.pipe->wakes(1));
     w.step();  // a turn sends 100
     EQUAL(a.pipe->pending(), 300u);
     CHECK(a.pipe->has_room(0));
-    CHECK(!a.pipe->wakes());
+    CHECK(!a.pipe->wakes(1));
+    CHECK(a.pipe->wakes(101));  // so many need all of it
     w.step();
     EQUAL(a.pipe->pending(), 200u);
-    CHECK(a.pipe->wakes());  // much room
+    CHECK(a.pipe->wakes(1));  // much room
     EQUAL(w.notices().size(), 0u);
     w.step();
     EQUAL(a.pipe->pending(), 100u);
     EQUAL(w.notices().size(), 1u);  // the ring
     a.pipe->room.answered();
     for (int i = 0; i < 299; ++i) CHECK(w.push(a, {"x"}));
-    CHECK(a.pipe->wakes());  // it has told, and before its next turn it owes nothing
+    CHECK(a.pipe->wakes(1));  // it has told, and before its next turn it owes nothing
     w.settle();
     EQUAL(a.pipe->pending(), 0u);
     EQUAL(w.notices().size(), 1u);
     a.pipe->room.answered();
     for (int i = 0; i < 399; ++i) CHECK(w.push(a, {"x"}));
-    CHECK(!a.pipe->wakes());  // the first of these has asked for a turn
+    CHECK(!a.pipe->wakes(1));  // the first of these has asked for a turn
     w.settle();
     EQUAL(w.notices().size(), 1u);
-    CHECK(a.pipe->wakes());
+    CHECK(a.pipe->wakes(1));
 }
 
 TEST(a_turn_that_sends_nothing_pays_the_ring_it_owes) {
@@ -643,11 +644,11 @@ TEST(a_turn_that_sends_nothing_pays_the_ring_it_owes) {
     a.pipe->room.hub();
     w.settle();
     for (const char *text : {"1", "2", "3"}) CHECK(w.push(a, {text}));
-    CHECK(!a.pipe->wakes());  // so somebody who waits is left asleep
+    CHECK(!a.pipe->wakes(1));  // so somebody who waits is left asleep
     w.settle();               // libzmq refuses
     EQUAL(a.pipe->pending(), 3u);
     EQUAL(w.notices().size(), 1u);
-    CHECK(a.pipe->wakes());
+    CHECK(a.pipe->wakes(1));
     a.socket->make_room(3);
     w.settle();
     w.drop_notices();

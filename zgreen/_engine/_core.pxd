@@ -96,7 +96,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
 
     cdef cppclass Pipe:
         bool has_room(size_t)
-        bool wakes()
+        bool wakes(size_t)
         bool push(Message) except +
         bool pop(Message &) except +
         bool withdraw(Message &) except +

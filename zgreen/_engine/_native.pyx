@@ -314,7 +314,7 @@ cdef class NativePipe:
         return [frame_bytes(&message.frames()[i]) for i in range(message.count)]
 
     def wakes(self):
-        return self.p.wakes()
+        return self.p.wakes(self.putters)
 
     def pending(self):
         return self.p.pending()

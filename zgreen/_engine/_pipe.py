@@ -173,11 +173,11 @@ class Pipe:
 
     def wakes(self) -> bool:
         # To wake one costs ten times a put: so, while the owning thread makes more room and will ring, nobody is woken
-        # for a little of it.
+        # for a little of it. Where they are so many that each will put one message and wait again, nothing is gained.
         if not self.open or self.finished:  # a push would fail; who waits is told of the end
             return False
         room = self.out_maxsize - len(self.outgoing)
-        return room > self.out_low or (room > 0 and not self.owes_ring)
+        return room > self.out_low or (room > 0 and (not self.owes_ring or self.putters > self.out_low))
 
     def pending(self) -> int:
         """How many messages libzmq has not taken."""

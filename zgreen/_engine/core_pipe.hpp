@@ -104,11 +104,12 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
 
     // --- hub side
     bool has_room(size_t reserved);
-    // Whether who waits for room should look now. To wake one costs ten times a put: so, while the owning thread makes
-    // more room and will ring, nobody is woken for a little of it.
-    bool wakes() {
+    // Whether one of so many who wait for room should look now. To wake one costs ten times a put: so, while the owning
+    // thread makes more room and will ring, nobody is woken for a little of it. Where they are so many that each will
+    // put one message and wait again, nothing is gained by that.
+    bool wakes(size_t putters) {
         if (finished.load()) return false;  // a push would fail; who waits is told of the end
-        return has_room(out_low()) || (!owes_ring.load() && has_room(0));
+        return has_room(out_low()) || ((!owes_ring.load() || putters > out_low()) && has_room(0));
     }
     bool push(Message &&message);  // false: too late, the message is still the caller's
     bool pop(Message &message);
