@@ -79,7 +79,7 @@ class SendQueue(_Queue):
             raise Full from None
 
     def _ready(self) -> bool:
-        return self._pipe.wakes() or self._check_waiter() is not None
+        return (not self._shut and self._pipe.wakes()) or self._check_waiter() is not None
 
 
 class RecvQueue(_Queue):
