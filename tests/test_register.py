@@ -787,7 +787,22 @@ def test_an_out_that_is_shut_down_by_its_reader(pump, caplog):
     with caplog.at_level(logging.WARNING, "zgreen"):
         peer.put("b")
         wait_for(lambda: channel not in pump.channels)
-    assert "out was shut down" in caplog.text
+    assert "out has ended" in caplog.text
+
+
+def test_an_out_that_is_a_channel_and_has_broken(pump, caplog):
+    """Of its messages one is lost, not each that is received from then on."""
+    other = zgreen.Pump("other")
+    out = zgreen.Channel(zmq.PUSH, bind=inproc(), pump=other)
+    endpoint = inproc()
+    channel = registered(pump, "PULL", endpoint, bind=True, out=out)
+    peer = zgreen.Channel(zmq.PUSH, connect=endpoint, pump=pump)
+    break_pump(other, ZeroDivisionError())
+    caplog.clear()
+    for message in ("a", "b", "c"):
+        peer.put(message)
+    wait_for(lambda: channel not in pump.channels)
+    assert caplog.text.count("a message is lost") == 1
 
 
 def test_an_out_that_is_shut_down_while_in_goes_on(pump):

@@ -200,8 +200,8 @@ def _feed_out(channel: Channel, out: Any) -> None:
         for message in channel:
             try:
                 out.put(message)
-            except ShutDown:
-                logger.warning("%s: out was shut down, so a message is lost and no more are read", channel)
+            except (ShutDown, BrokenError):  # the latter of a channel
+                logger.warning("%s: out has ended, so a message is lost and no more are read", channel)
                 if not channel.before_close:  # nothing is sent either
                     channel.close()
                 return

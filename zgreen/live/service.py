@@ -28,7 +28,8 @@ class Service:
         was started pulls by itself.
     :param rate: messages per second of that process.
     :param maxsize, overflow: of the subscription of each page, as :meth:`zgreen.Fanout.subscribe` has them.
-    :raises zmq.ZMQError: an endpoint is wrong. :raises ValueError: *push* without *connect* and *bind*.
+    :raises zmq.ZMQError: an endpoint is wrong.
+    :raises ValueError: *push* without *connect* and *bind*.
     """
 
     def __init__(
