@@ -12,6 +12,7 @@ from support import (
     channels,
     endpoint_of,
     inproc,
+    interruptions,
     outcome,
     raw_socket,
     real_threads,
@@ -417,3 +418,13 @@ def test_a_broken_pump(pump, router, client):
     errors = [g.get(timeout=LIMIT) for g in greenlets]
     assert [type(e) for e in errors] == [BrokenError] * 3
     assert {e.__cause__ for e in errors} == {pump_error}
+
+
+def test_a_signal_handler_that_raises_keeps_nobody_from_the_next_turn(pump):
+    """Wherever it does so: before the turn is taken, or within the exchange."""
+    server, client = channels(pump, "REP", "REQ")
+    gevent.spawn(lambda: [server.put([b"re", request]) for request in server])
+    number = -1
+    for number in interruptions(lambda: client.request("x"), "_hub/exchange.py"):
+        assert client.request(b"%d" % number, timeout=LIMIT) == [b"re", b"%d" % number]
+    assert number > 5

@@ -40,8 +40,8 @@ class Exchange:
         self._pipe = pipe
         self._call = call
         # the hub's thread alone from here on
-        self._line = Line(link, lambda: not self._busy, lambda *_: None)  # who waits for a turn; no thread rings
-        self._busy = False  # somebody has the turn
+        self._line = Line(link, lambda: self._turn is None, lambda *_: None)  # who waits for a turn; no thread rings
+        self._turn: object | None = None  # whose turn it is
         self._correlates = False  # all that the REQ may still get a reply to was sent with REQ_CORRELATE
         self._answered = 0  # pipe.sent when the last reply was got; -1: a reply may still come
         # what the restart command has sent: the pipe did not count it
@@ -53,13 +53,15 @@ class Exchange:
         if not self._link.here() or not self._link.may_wait():
             raise RuntimeError("request() works in greenlets of the pump's hub: in another thread make a channel there")
         deadline = None if timeout is None else time.monotonic() + timeout
+        turn = object()
         try:
-            self._take_turn(deadline)
-            try:
+            try:  # around the taking, too: a signal handler may raise right after it
+                self._take_turn(turn, deadline)
                 return self._exchange(frames, deadline)
             finally:
-                self._busy = False
-                self._line.nudge()
+                if self._turn is turn:
+                    self._turn = None
+                    self._line.nudge()
         except (Full, Empty, TimedOut):
             raise TimeoutError(f"{self._channel}: no reply within {timeout:g} s") from None
 
@@ -67,11 +69,11 @@ class Exchange:
         """Who waits for a turn; see `Line.who`."""
         return self._line.who()
 
-    def _take_turn(self, deadline: float | None) -> None:
+    def _take_turn(self, turn: object, deadline: float | None) -> None:
         def attempt() -> bool:
-            if self._busy:
+            if self._turn is not None:
                 return False
-            self._busy = True
+            self._turn = turn
             return True
 
         if len(self._line) or not attempt():
