@@ -187,7 +187,9 @@ def test_the_filter_subscribes_and_unsubscribes(browser):
         browser.wait_message("weather", "1")
         browser.filter("metal  abc")
         assert sorted(subscriptions(xpub, 3)) == [b"\0", b"\1abc", b"\1metal"]
-        assert browser.js("return document.querySelector('#topics tbody').innerText").split() == ["metal.tin", "1", "1"]
+        # the publisher hears of it before the page has the answer
+        topics = "return document.querySelector('#topics tbody').innerText"
+        browser.wait(lambda: browser.js(topics).split() == ["metal.tin", "1", "1"], "the table of topics")
         for topic in (b"weather", b"other", b"metal.tin"):
             xpub.send_multipart([topic, b"2"])
         browser.wait_message("metal.tin", "2")
@@ -254,7 +256,9 @@ def test_a_publisher_that_was_killed_is_picked_up_again(browser):
         browser.open(live)
         browser.send("t", "before")
         browser.wait_message("t", "before")
-        shown = browser.js("return [...document.querySelectorAll('#pump dd')].at(-2).textContent")
+        process = "return [...document.querySelectorAll('#pump dd')].at(-2)?.textContent"
+        browser.wait(lambda: (browser.js(process) or "").startswith("process "), "its pid")
+        shown = browser.js(process)
         os.kill(int(shown.removeprefix("process ")), signal.SIGKILL)
         browser.wait(lambda: "publisher restarts\n1" in browser.get("pump").text, "the restart")
         browser.send("t", "after")

@@ -630,6 +630,7 @@ def test_a_peer_that_goes_between_two_frames(bench):
 NO_MEMORY = """
     import os, resource
     import zmq, zgreen
+    from gevent.event import AsyncResult
     from zgreen._engine._setup import restart
 
     large = bytes(1 << 30)
@@ -643,8 +644,10 @@ NO_MEMORY = """
     size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + (300 << 20), -1))
 
-    source.on_error = lambda error, message: print(type(error).__name__, message[0], len(message), flush=True)
+    told = AsyncResult()
+    source.on_error = lambda error, message: told.set((type(error).__name__, message[0], len(message)))
     source.put([b"1", large, b"3"])
+    print(*told.get(timeout={limit}))
     source.put([b"first", bytes(1 << 20), b"last"])
     print([len(frame) for frame in target.get(timeout={limit})])
 
