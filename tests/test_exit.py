@@ -206,20 +206,10 @@ def test_who_waits_for_room_in_another_thread_as_the_process_ends_is_left_in_pea
             dispatch(line)
 
         Line.dispatch = counted
-
-        def work(done):
-            in_ = gevent.queue.Queue()
-            zgreen.register_socket(in_, socket_type="push", configurator=lambda socket: socket.connect(endpoint))
-            for message in messages:
-                in_.put(message)
-            done()
-            forever()
-
-        real_thread(work)
     """
     number = 10_000
     with raw_socket(zmq.PULL, bind=ANY) as pull:
-        process = script(program(PREAMBLE, code), endpoint_of(pull), number)
+        process = script(program(PREAMBLE, code, SENDERS["thread_with_queue"]), endpoint_of(pull), number)
         receive(pull, number)
         status, out, err = finish(process)
     assert (status, err) == (0, "")

@@ -558,11 +558,8 @@ def test_closing_the_channel_sends_what_in_holds(pump, kind):
             in_.put("late")
 
 
-@pytest.mark.parametrize("kind", [Queue, SimpleQueue, gevent.queue.Channel])
-def test_closing_with_more_in_than_the_pipe_holds(pump, kind):
-    """The order stands, though a put of the feeder's was waiting for room when the close came."""
-    count = 1500
-    in_ = kind()
+def narrow(pump, in_):
+    """A PULL channel, and a registered PUSH fed by *in_*, with hardly any room between the two."""
     endpoint = inproc()
     small = {zmq.RCVHWM: 1}
     server = zgreen.Channel(zmq.PULL, bind=endpoint, recv_maxsize=1, options=small, pump=pump)
@@ -571,7 +568,15 @@ def test_closing_with_more_in_than_the_pipe_holds(pump, kind):
         socket.sndhwm = 1
         socket.connect(endpoint)
 
-    channel = register_socket(in_, socket_type="PUSH", configurator=configure, pump=pump)
+    return server, register_socket(in_, socket_type="PUSH", configurator=configure, pump=pump)
+
+
+@pytest.mark.parametrize("kind", [Queue, SimpleQueue, gevent.queue.Channel])
+def test_closing_with_more_in_than_the_pipe_holds(pump, kind):
+    """The order stands, though a put of the feeder's was waiting for room when the close came."""
+    count = 1500
+    in_ = kind()
+    server, channel = narrow(pump, in_)
     putters = [gevent.spawn(in_.put, b"%d" % i) for i in range(count)]
     wait_for(lambda: channel.statistics().putters)
     closing = gevent.spawn(channel.close, LIMIT)
@@ -591,15 +596,8 @@ def test_room_that_comes_while_the_close_empties_in(pump):
                 gevent.sleep(0)
             return super().get(block, timeout)
 
-    in_, got, endpoint = LetsOthersRun(), [], inproc()
-    small = {zmq.RCVHWM: 1}
-    server = zgreen.Channel(zmq.PULL, bind=endpoint, recv_maxsize=1, options=small, pump=pump)
-
-    def configure(socket):
-        socket.sndhwm = 1
-        socket.connect(endpoint)
-
-    channel = register_socket(in_, socket_type="PUSH", configurator=configure, pump=pump)
+    in_, got = LetsOthersRun(), []
+    server, channel = narrow(pump, in_)
     for i in range(1500):
         in_.put(b"%d" % i)
     wait_for(lambda: channel.statistics().putters)
