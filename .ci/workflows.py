@@ -1,6 +1,8 @@
-"""Check that every tox environment that .github/workflows names is one of tox.ini: `tox -e workflows`.
+"""Check what other services' files say about tox.ini: `tox -e workflows`.
 
-tox takes a name that nobody has defined for an environment with all defaults, and would run something else.
+Every tox environment that .github/workflows names must be one of tox.ini: tox takes a name that nobody has defined for
+an environment with all defaults, and would run something else. Every version that .pre-commit-config.yaml holds a tool
+at must be the one of tox.ini.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ def named(job: dict) -> list[str]:
     return names
 
 
+def pinned(text: str) -> set[str]:
+    """Each NAME==VERSION in the text of a file."""
+    return set(re.findall(r"[\w-]+==[\d.*]+", text))
+
+
 def main() -> int:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
@@ -48,7 +55,10 @@ def main() -> int:
     ]
     unknown = [name for name in names if not known(name, sections)]
     print(f"{len(names)} environments are named" + (f", of which tox.ini lacks {unknown}" if unknown else ""))
-    return 1 if unknown or not names else 0
+    other = pinned((ROOT / ".pre-commit-config.yaml").read_text()) - pinned((ROOT / "tox.ini").read_text())
+    if other:
+        print(f".pre-commit-config.yaml has versions that tox.ini lacks: {sorted(other)}")
+    return 1 if unknown or other or not names else 0
 
 
 if __name__ == "__main__":

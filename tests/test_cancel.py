@@ -344,9 +344,7 @@ def test_storm_of_kills_and_timeouts(pump, maxsize, number, seed):
     hub = gevent.get_hub()
     options = {zmq.SNDHWM: 2, zmq.RCVHWM: 2}
     source = zgreen.Channel(zmq.PUSH, bind="inproc://storm", options=options, send_maxsize=maxsize, pump=pump)
-    target = zgreen.Channel(
-        zmq.PULL, connect="inproc://storm", options=options, recv_maxsize=maxsize, pump=pump
-    )
+    target = zgreen.Channel(zmq.PULL, connect="inproc://storm", options=options, recv_maxsize=maxsize, pump=pump)
     watchers = hub.loop.activecnt
     storm = Storm(source, target, seed, number)
     storm.run()

@@ -235,7 +235,7 @@ def test_greenlets_that_wait_in_the_child_get_forked_error(way, forker):
                 zgreen.get_pump().shutdown()
                 os._exit(0)
         gevent.spawn(in_greenlet).join()
-    """
+    """  # fmt: skip
     lines = output(code, way, forker)
     assert lines[: len(IN_CHILD)] == IN_CHILD
     waiting, *parent = lines[len(IN_CHILD) :]

@@ -659,6 +659,7 @@ def test_received_messages_can_be_got_from_a_broken_pump(caplog):
 
 def test_a_pump_is_not_kept_by_what_it_leaves_behind():
     """Made and shut down again and again, it leaves no descriptor and no thread."""
+
     def once():
         with Pump() as pump:
             assert works(pump)

@@ -29,9 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend", metavar="ENDPOINT", action="append", required=True, help="bind here; may be given again"
     )
     parser.add_argument("--type", choices=tuple(TYPES), default="forwarder", help="default: forwarder")
-    parser.add_argument(
-        "--capture", metavar="ENDPOINT", action="append", help="publish a copy of all that passes here"
-    )
+    parser.add_argument("--capture", metavar="ENDPOINT", action="append", help="publish a copy of all that passes here")
     parser.add_argument("--json", action="store_true", help="print JSON, an object a line")
 
 

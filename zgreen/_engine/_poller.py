@@ -20,6 +20,7 @@ class Poller(Protocol):
     def unregister(self, fd: int) -> None: ...
     def poll(self, timeout: float | None) -> list[int]:
         """The readable descriptors, after at most *timeout* seconds (None: no limit)."""
+
     def close(self) -> None: ...
 
 
