@@ -19,7 +19,7 @@ LAYERS = [
     {"zgreen.demo", "zgreen.auth", "zgreen.keygen", "zgreen.metrics"},
     {"zgreen"},
     {"zgreen.patterns"},
-    {"zgreen._hub.register", "zgreen._hub.on_signal"},
+    {"zgreen._hub.register", "zgreen._hub.on_signal", "zgreen._hub.seam"},
     {"zgreen._hub.channel"},
     {"zgreen._hub.monitor", "zgreen._hub.subscribers"},
     {"zgreen._hub.pump"},
@@ -175,6 +175,54 @@ def test_nothing_patched_in_the_owning_thread():
 def test_the_hub_side_knows_only_the_pipes_interface():
     for name, _ in HUB:
         assert {m for m in GRAPH[name] if m.startswith("zgreen._engine")} <= KNOWN_TO_THE_HUB, name
+
+
+# What stands outside the core may import nothing of it but these: the public names, and the seam.
+CORE = ("zgreen._hub", "zgreen._engine")
+PUBLIC_OF_THE_CORE = {name for name in vars(zgreen) if getattr(vars(zgreen)[name], "__module__", "").startswith(CORE)}
+
+
+def names_from(prefix, name, tree):
+    """What a module imports from the modules of a package: as ``module`` or ``module.name``."""
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = [*parents[: len(parents) - node.level + 1]] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            found = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (one for one in found if f"{one}.".startswith(f"{prefix}."))
+
+
+def test_what_is_outside_the_core_knows_its_public_face_and_the_seam():
+    """The core can be rewritten without a look at the patterns."""
+    outside = [(name, tree) for name, tree in TREES.items() if not name.startswith(CORE)]
+    assert "zgreen.patterns.server" in dict(outside)
+    for name, tree in outside:
+        for imported in names_from("zgreen._hub", name, tree):
+            public = imported.rpartition(".")[2] in PUBLIC_OF_THE_CORE
+            assert public or imported == "zgreen._hub.seam", f"{name} imports {imported}"
+
+
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # public, although they begin with an underscore
+
+
+def test_patterns_use_nothing_internal_of_others():
+    """No attribute that begins with an underscore, but their own; nor a pump's link."""
+    for name, tree in part("zgreen.patterns", "zgreen.auth", "zgreen.metrics", "zgreen.live"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                where = f"{name}:{node.lineno}: {ast.unparse(node)}"
+                on = ast.unparse(node.value)
+                internal = (
+                    node.attr.startswith("_") and not node.attr.endswith("__") and node.attr not in OF_NAMED_TUPLES
+                )
+                assert not internal or on in ("self", "cls"), where
+                assert not (node.attr == "link" and on.endswith("pump")), where
 
 
 # What only a socket has; of what others have too (send, get, set, poll, close), who is asked.

@@ -65,6 +65,13 @@ class Link:
         """Whether the caller is on the hub's thread."""
         return get_hub_if_exists() is self.hub
 
+    def check_here(self, what: object) -> None:
+        """Raise a RuntimeError unless the caller is on the hub's thread; *what* begins its text."""
+        if not self.here():
+            raise RuntimeError(
+                f"{what} works on the thread of the pump's hub only: from another thread use put() and get()"
+            )
+
     def alone(self) -> bool:
         """Whether nobody else runs the hub: it is the caller's, or its thread has ended."""
         return self.here() or self._thread() is None

@@ -25,9 +25,9 @@ from gevent.threadpool import ThreadPool
 from .._arguments import check_seconds, endpoints_of, options_of
 from .._engine import _proxy
 from .._errors import BrokenError, ClosedError, ForkedError
-from .._hub import process
+from .._hub import seam
 from .._hub.channel import Channel
-from .._hub.pump import LINGER, Pump, get_pump
+from .._hub.pump import Pump, get_pump
 
 logger = logging.getLogger("zgreen")
 
@@ -247,7 +247,7 @@ class Proxy:
         """
         check_seconds("timeout", timeout)
         self._check_thread()
-        deadline = time.monotonic() + (LINGER + _GRACE if timeout is None else timeout)
+        deadline = time.monotonic() + (seam.LINGER + _GRACE if timeout is None else timeout)
         if not self._started:
             self._closing = True
             self._end(partial(ClosedError, f"{self} was closed"))
@@ -256,7 +256,7 @@ class Proxy:
         if not self._closing:
             self._closing = True
             self._leave_loop(_proxy.END)
-        if not self._pump.link.may_wait():
+        if not seam.may_wait(self._pump):
             return
         if not self._left.wait(min(_GRACE, max(0.0, deadline - time.monotonic()))) and self._end_now():
             logger.warning("%s did not hear that it is to end; it is made to, and may have lost a message", self)
@@ -307,12 +307,13 @@ class Proxy:
             self._check()
         self._control = control
         proxying = _proxy.Proxying(
-            self._sides, (self._pump.context, control.last_endpoint), _allocate_lock, _block_signals, int(LINGER * 1000)
-        )
+            self._sides, (self._pump.context, control.last_endpoint), _allocate_lock, _block_signals,
+            int(seam.LINGER * 1000),
+        )  # fmt: skip
         self._proxying = proxying
         self._reader = gevent.spawn(self._read, control)
-        process.watch(self)
-        self._pool = ThreadPool(1, hub=self._pump.link.hub)
+        seam.watch(self)
+        self._pool = ThreadPool(1, hub=seam.hub_of(self._pump))
         self._pool.spawn(proxying.run).rawlink(lambda _: gevent.spawn(self._thread_ended))
 
     def _thread_ended(self) -> None:
@@ -353,7 +354,7 @@ class Proxy:
     def _end_now(self) -> bool:
         return self._proxying is not None and self._proxying.end_now()
 
-    def begin_exit(self, deadline: float, park: bool) -> bool:  # noqa: ARG002 (see `process.Pumped`)
+    def begin_exit(self, deadline: float, park: bool) -> bool:  # noqa: ARG002 (see `seam.watch`)
         """Internal: the process ends; the hub does not run."""
         if self._proxying is None or self._error is not None:
             return False
@@ -381,7 +382,7 @@ class Proxy:
     def after_fork(self) -> None:
         """Internal: in the child: touch no libzmq object."""
         self._error = partial(ForkedError, f"{self} belongs to the parent process; make a new one")
-        self._pump.link.hub.loop.run_callback(self._end, self._error)
+        seam.hub_of(self._pump).loop.run_callback(self._end, self._error)
 
     # ------------------------------------------------------------------ commands and answers
 
@@ -389,8 +390,7 @@ class Proxy:
         error = self.error()
         if isinstance(error, ForkedError):
             raise error
-        if not self._pump.link.here():
-            raise RuntimeError(f"{self} works on the thread of its pump's hub only")
+        seam.check_here(self._pump, self)
 
     def _check(self) -> None:
         self._check_thread()
@@ -409,7 +409,7 @@ class Proxy:
     def _say(self, *words: bytes) -> None:
         """By the hub, in a callback of its loop: in the order of calls, and never a part of *words* only, as a put in
         a greenlet may wait its turn, and be killed there."""
-        self._pump.link.hub.loop.run_callback(self._put, words)
+        seam.hub_of(self._pump).loop.run_callback(self._put, words)
 
     def _put(self, words: tuple[bytes, ...]) -> None:
         if self._control is None:

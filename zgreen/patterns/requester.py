@@ -23,6 +23,7 @@ from gevent.queue import Full
 
 from .._arguments import check_seconds
 from .._errors import BrokenError, ClosedError
+from .._hub import seam
 from .._hub.channel import Channel
 from .._hub.pump import Pump
 from .._message import Frames, decode, encode
@@ -106,8 +107,8 @@ class Requester:
             raise TypeError(f"retries must be an int, not {type(retries).__name__}")
         if retries < 0:
             raise ValueError(f"retries must be 0 or more, not {retries}")
-        if isinstance(pump, Pump) and not pump.link.here():
-            raise RuntimeError(f"a Requester belongs to the thread of its pump's hub, and {pump} is of another")
+        if isinstance(pump, Pump):
+            seam.check_here(pump, "a Requester")
         if options is None:
             options = {}
         if isinstance(options, Mapping):  # else the channel says what is wrong with it
@@ -171,9 +172,7 @@ class Requester:
     def _submit(self, message: Any, timeout: float | None) -> _Request:
         frames = encode(message)
         check_seconds("timeout", timeout)
-        link = self._channel.pump.link
-        if not link.here() or not link.may_wait():
-            raise RuntimeError("requests are for greenlets of the pump's hub: another thread needs its own Requester")
+        seam.check_greenlet(self._channel.pump, "Requester.request()")
         if self._receiver.dead and not self._channel.closed:  # somebody has killed it; the channel is about to close
             raise ClosedError(f"{self} was closed")
         request = _Request(self._mark + next(self._numbers).to_bytes(8, "big"), frames, timeout, self._tries)
@@ -217,7 +216,7 @@ class Requester:
         request.stop()
         request.deadline = deadline
         seconds = max(0.0, deadline - time.monotonic())
-        request.timer = self._channel.pump.link.hub.loop.timer(seconds)
+        request.timer = seam.hub_of(self._channel.pump).loop.timer(seconds)
         request.timer.start(self._try_is_over, request)
 
     def _try_is_over(self, request: _Request) -> None:
@@ -322,8 +321,7 @@ class Requester:
         :raises RuntimeError: on another thread than the pump's hub's.
         """
         check_seconds("linger", linger)
-        if not self._channel.pump.link.here():
-            raise RuntimeError("a Requester is closed on the thread of its pump's hub")
+        seam.check_here(self._channel.pump, "Requester.close()")
         if not self._channel.closed:
             self._end_all(ClosedError(f"{self} was closed"))
         return self._channel.close(linger)

@@ -19,6 +19,7 @@ from gevent.pool import Pool
 
 from .._arguments import check_seconds
 from .._errors import BrokenError, ClosedError
+from .._hub import seam
 from .._hub.channel import Channel
 from .._message import Frames, decode, encode
 
@@ -154,9 +155,7 @@ class Server:
         return f"<zgreen.Server of {self._channel!r}>"
 
     def _check_greenlet(self, what: str) -> None:
-        link = self._channel.pump.link
-        if not link.here() or not link.may_wait():
-            raise RuntimeError(f"{what} is for greenlets of the hub of the channel's pump")
+        seam.check_greenlet(self._channel.pump, what)
 
     def _check_caller(self, what: str) -> None:
         self._check_greenlet(what)

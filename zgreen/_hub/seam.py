@@ -1,0 +1,46 @@
+"""The seam between the core and the patterns: all that a pattern may use of a pump beyond its public face. Hub side.
+
+Patterns, and everything else outside the core, import the public names and this module, nothing more of the core.
+Unless its docstring says otherwise, a function may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import gevent.hub
+
+from . import process
+from .process import Pumped
+from .pump import LINGER as LINGER
+from .pump import Pump
+
+
+def hub_of(pump: Pump) -> gevent.hub.Hub:
+    """Return the gevent hub that *pump* serves."""
+    return pump.link.hub
+
+
+def is_here(pump: Pump) -> bool:
+    """Whether the caller is on the thread of the pump's hub."""
+    return pump.link.here()
+
+
+def may_wait(pump: Pump) -> bool:
+    """Whether the caller may wait: it is not the hub itself, which runs the callbacks of its loop."""
+    return pump.link.may_wait()
+
+
+def check_here(pump: Pump, what: object) -> None:
+    """Raise a RuntimeError unless the caller is on the thread of the pump's hub; *what* begins its text."""
+    pump.link.check_here(what)
+
+
+def check_greenlet(pump: Pump, what: object) -> None:
+    """Raise a RuntimeError unless the caller is a greenlet of the pump's hub; *what* begins its text."""
+    check_here(pump, what)
+    if not may_wait(pump):
+        raise RuntimeError(f"{what} may have to wait, so it works in a greenlet only: a callback of the hub spawns one")
+
+
+def watch(thing: Pumped) -> None:
+    """Call the methods of *thing* at the exit of the process and in the child of a fork, as those of a pump."""
+    process.watch(thing)
