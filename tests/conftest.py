@@ -21,7 +21,8 @@ import weakref
 
 import gevent
 import pytest
-from support import LIMIT
+import zmq
+from support import ANY, LIMIT, close_all, raw_socket, unanswered
 
 import zgreen
 from zgreen._hub import process
@@ -78,10 +79,11 @@ def nothing_left(hub_errors, nothing_kept):
         assert proxy._pool.size == 0, f"{proxy}: its thread lives"
         assert proxy._proxying._context.closed, f"{proxy}: its context is open"
     for pump in [one for one in tuple(process._pumps) if isinstance(one, zgreen.Pump)]:
+        close_all(pump)
         pump.shutdown(linger=0, timeout=LIMIT)
         pool = pump._pool
         assert pool is None or pool.size == 0, f"{pump}: its thread lives"
-        assert not pump._link.replies, f"{pump}: replies that never came"
+        assert not unanswered(pump), f"{pump}: replies that never came"
         assert not pump.channels
         if pump._engine._owns_context:
             assert pump.context.closed, f"{pump}: its context is open"
@@ -93,4 +95,12 @@ def pump():
     """A started pump, shut down after the test."""
     pump = zgreen.Pump("test").start()
     yield pump
+    close_all(pump)
     pump.shutdown(linger=0)  # what a test wants to have sent it has flushed or received
+
+
+@pytest.fixture
+def router():
+    """A plain ROUTER that answers what, and when, the test says."""
+    with raw_socket(zmq.ROUTER, bind=ANY) as socket:
+        yield socket

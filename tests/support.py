@@ -383,6 +383,11 @@ def channels(pump, bound, connected, **options):
     )
 
 
+def stuck(pump, **options):
+    """A channel whose messages libzmq does not take: it has no peer."""
+    return zgreen.Channel(zmq.PUSH, pump=pump, **options)
+
+
 def drained(queue):
     """All that a queue with a nowait get holds now."""
     items = []
@@ -390,6 +395,24 @@ def drained(queue):
         while True:
             items.append(queue.get_nowait())
     return items
+
+
+def unanswered(pump):
+    """The replies that the pump's hub, and its native core, still wait for."""
+    core = getattr(pump._engine, "_core", None)
+    return [*pump._link.replies, *(core.replies.values() if core is not None else ())]
+
+
+def close_all(pump):
+    """Close the channels of a pump that runs; then no reply is waited for any more, or one has leaked.
+
+    A pump's shutdown forgets the replies that never came, so this has to look before.
+    """
+    if pump.closed or not pump._link.here():
+        return
+    for channel in pump.channels:
+        channel.close(0)
+    wait_for(lambda: not unanswered(pump), f"the replies to {pump}")
 
 
 def break_pump(pump, error):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 2
 PUSH, ROUND_TRIP = "100-greenlets", "1-in-flight"
 # each starts some dozens of processes, one after the other
-pytestmark = pytest.mark.timeout(2.5 * LIMIT)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(2.5 * LIMIT)]
 
 ALWAYS = {"zgreen python", "zmq.green", "blocking pyzmq", "zmq.asyncio"}  # native and C++ need a compiler
 

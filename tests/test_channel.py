@@ -21,6 +21,7 @@ from support import (
     outcome,
     raw_socket,
     real_threads,
+    stuck,
     wait_for,
 )
 
@@ -28,19 +29,6 @@ import zgreen
 from zgreen import BrokenError, Channel, ClosedError
 
 NOBODY = "tcp://127.0.0.1:1"  # a port that nobody listens on
-
-
-@pytest.fixture
-def pump():
-    """One whose shutdown does not wait for what the tests leave unsent."""
-    pump = zgreen.Pump("test").start()
-    yield pump
-    pump.shutdown(linger=0)
-
-
-def stuck(pump, **options):
-    """A channel whose messages libzmq does not take: it has no peer."""
-    return Channel(zmq.PUSH, pump=pump, **options)
 
 
 def park(count, function, *args, **options):

@@ -5,6 +5,9 @@ import runpy
 import pytest
 from support import ROOT
 
+pytestmark = pytest.mark.once
+
+
 broken = runpy.run_path(str(ROOT / "docs" / "check_links.py"))["broken"]
 
 

@@ -20,6 +20,9 @@ from support import LIMIT, ROOT, wait_for, wait_until_asleep
 
 import zgreen
 
+pytestmark = pytest.mark.once
+
+
 ALWAYS = {"demo", "keygen", "proxy"}
 ALL = {*ALWAYS, "live", "bench", "info"}
 SMALL_DEMO = ("demo", "--seconds", "1", "--streams", "3", "--posters", "2")

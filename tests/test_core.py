@@ -30,6 +30,7 @@ ROUNDS = ("--rounds", "6", "--limit", str(int(LIMIT)))
 SANITIZERS = pytest.mark.parametrize("flags", [(), THREAD, ADDRESS], ids=["plain", "thread", "address"])
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.timeout(5 * LIMIT),
     pytest.mark.skipif(not (CORE / "core.hpp").exists(), reason="core.hpp stands in the source tree only"),
     pytest.mark.skipif(shutil.which(COMPILER[0]) is None, reason=f"no C++ compiler ({COMPILER[0]})"),

@@ -12,6 +12,9 @@ from support import ROOT
 import zgreen
 import zgreen.auth
 
+pytestmark = pytest.mark.once
+
+
 PUBLIC = {
     f"{module.__name__}.{name}": value
     for module in (zgreen, zgreen.auth)

@@ -28,14 +28,6 @@ import zgreen
 from zgreen import Channel, Pump
 
 
-@pytest.fixture
-def pump():
-    """One whose shutdown does not wait for what the tests leave unsent."""
-    pump = zgreen.Pump("test").start()
-    yield pump
-    pump.shutdown(linger=0)
-
-
 def waiting_in(pump, what):
     """The lines about those who wait in *what*."""
     found, inside = [], False

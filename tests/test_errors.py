@@ -1,8 +1,11 @@
 """The error tree."""
 
 import gevent.queue
+import pytest
 
 import zgreen
+
+pytestmark = pytest.mark.once
 
 
 def test_one_root_for_all():

@@ -25,6 +25,9 @@ from test_examples import reserved_port
 
 import zgreen
 
+pytestmark = pytest.mark.once
+
+
 HOWTO = ROOT / "examples" / "howto"
 
 # what each prints; it ends by itself. zgreen's own log, on standard error, is left out.

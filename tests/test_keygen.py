@@ -11,6 +11,8 @@ from support import finish, outcome, script
 
 from zgreen import keygen
 
+pytestmark = pytest.mark.once
+
 
 def run_keygen(*arguments):
     """(exit status, what it printed) of the command, as a user runs it."""

@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support import LIMIT
 
 import zgreen
+
+pytestmark = pytest.mark.once
+
 
 PACKAGE = Path(zgreen.__file__).parent
 

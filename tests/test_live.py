@@ -28,7 +28,7 @@ from selenium.webdriver.support.expected_conditions import alert_is_present  # n
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 # starting a browser takes seconds on a busy machine
-pytestmark = pytest.mark.timeout(3 * LIMIT)
+pytestmark = [pytest.mark.once, pytest.mark.timeout(3 * LIMIT)]
 
 QUIET = ("--rate", "0")
 WIDE, PHONE = (1280, 960), (360, 740)

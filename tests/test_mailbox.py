@@ -2,9 +2,12 @@
 
 from collections import deque
 
+import pytest
 from support import LIMIT, interruptions, readable, real_threads
 
 from zgreen._engine._mailbox import Bell, Mailbox, Reply
+
+pytestmark = pytest.mark.once
 
 
 def taken(mailbox):

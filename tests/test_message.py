@@ -7,6 +7,8 @@ import zmq
 
 from zgreen._message import decode, encode
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("message", "frames"),

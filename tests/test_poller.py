@@ -14,6 +14,8 @@ import zgreen
 from zgreen._engine._poller import EpollPoller, ZmqPoller
 from zgreen._hub import pump as pump_module
 
+pytestmark = pytest.mark.once
+
 
 def epoll():
     try:

@@ -299,7 +299,7 @@ def test_a_paused_proxy_ends(proxy):
     assert proxy.join(0)
 
 
-def stuck(pump):
+def clogged(pump):
     """A streamer whose thread waits for a peer that takes no more: libzmq's loop does not look at commands then."""
     options = {zmq.SNDHWM: 1, zmq.SNDBUF: 20_000, zmq.LINGER: 0}  # SNDBUF: the kernel's buffers are not to grow
     proxy = zgreen.Proxy(ANY, ANY, "streamer", backend_options=options, pump=pump).start()
@@ -316,7 +316,7 @@ def stuck(pump):
 
 
 def test_a_proxy_that_does_not_hear_is_made_to_end(pump, caplog):
-    proxy, filler = stuck(pump)
+    proxy, filler = clogged(pump)
     with pytest.raises(TimeoutError, match="slow"):
         proxy.pause(0.01)
     with caplog.at_level(logging.WARNING, "zgreen"):
@@ -329,7 +329,7 @@ def test_a_proxy_that_does_not_hear_is_made_to_end(pump, caplog):
 
 def test_commands_that_a_slow_peer_kept_waiting_are_carried_out(pump):
     """All of them, in order, when the peer takes messages again."""
-    proxy, filler = stuck(pump)
+    proxy, filler = clogged(pump)
     pull = next(c for c in pump.channels if c.getsockopt(zmq.TYPE) == zmq.PULL)
     for _ in range(2):
         assert isinstance(outcome(proxy.pause, 0.01), TimeoutError), "whoever comes second does not know better"

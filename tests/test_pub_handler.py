@@ -8,7 +8,19 @@ import os
 import gevent
 import pytest
 import zmq
-from support import ANY, LIMIT, block_hub_until, break_pump, channels, drained, outcome, raw_socket, real_threads, run
+from support import (
+    ANY,
+    LIMIT,
+    block_hub_until,
+    break_pump,
+    channels,
+    drained,
+    outcome,
+    raw_socket,
+    real_threads,
+    run,
+    stuck,
+)
 
 import zgreen
 
@@ -38,11 +50,6 @@ def pair(pump):
     """A PUSH channel, and the PULL channel that gets what is put to it."""
     pull, push = channels(pump, zmq.PULL, zmq.PUSH)
     return push, pull
-
-
-def stuck(pump, maxsize=3):
-    """A channel that takes so many records and sends none."""
-    return zgreen.Channel(zmq.PUSH, send_maxsize=maxsize, pump=pump)
 
 
 # ------------------------------------------------------------------ what is sent
@@ -124,7 +131,7 @@ def test_bad_input(pair):
 
 
 def test_full_queue_drops_the_newest_and_counts(pump):
-    channel = stuck(pump)
+    channel = stuck(pump, send_maxsize=3)
     handler = zgreen.PubHandler(channel)
     with logger_with(handler) as logger, gevent.Timeout(LIMIT):
         for number in range(10):
@@ -137,7 +144,7 @@ def test_full_queue_drops_the_newest_and_counts(pump):
 
 def test_logging_in_the_hub_itself(pump):
     """In a callback of the loop, where nothing may wait."""
-    handler = zgreen.PubHandler(stuck(pump))
+    handler = zgreen.PubHandler(stuck(pump, send_maxsize=3))
     with logger_with(handler) as logger:
         for _ in range(5):
             gevent.get_hub().loop.run_callback(logger.info, "from the hub")
@@ -173,7 +180,7 @@ def test_any_thread_and_greenlet_at_once(pump):
 
 def test_thread_that_logs_while_the_hub_is_blocked(pump):
     """No lock of logging's and no hub is waited for."""
-    handler = zgreen.PubHandler(stuck(pump, maxsize=None))
+    handler = zgreen.PubHandler(stuck(pump, send_maxsize=None))
     done = []
     with logger_with(handler) as logger, real_threads(1) as spawn:
 
@@ -207,7 +214,7 @@ def test_after_close_and_break_records_are_dropped():
 
 
 def test_child_of_a_fork_drops_and_counts(pump):
-    push = stuck(pump, maxsize=None)
+    push = stuck(pump, send_maxsize=None)
     handler = zgreen.PubHandler(push)
     with logger_with(handler) as logger:
         logger.info("parent's")
@@ -232,7 +239,7 @@ def test_child_of_a_fork_drops_and_counts(pump):
 
 def test_records_of_zgreen_are_not_sent(pump, caplog):
     """Not even those that the loss of a record makes, on the root logger, where all come together."""
-    channel = stuck(pump)
+    channel = stuck(pump, send_maxsize=3)
     handler = zgreen.PubHandler(channel)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -283,7 +290,7 @@ def test_greenlet_that_logs_while_another_formats(pair):
 
 
 def test_two_handlers_on_one_logger(pump):
-    first, second = (zgreen.PubHandler(stuck(pump)) for _ in range(2))
+    first, second = (zgreen.PubHandler(stuck(pump, send_maxsize=3)) for _ in range(2))
     with logger_with(first, second) as logger:
         logger.info("to both")
     assert (first.sent, second.sent) == (1, 1)

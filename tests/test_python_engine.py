@@ -19,6 +19,9 @@ from zgreen._engine import _commands, _python, choose
 from zgreen._engine._mailbox import Bell, Mailbox, Reply
 from zgreen._engine._python import PythonEngine
 
+pytestmark = pytest.mark.once
+
+
 TURN = _python._TURN
 
 

@@ -37,13 +37,6 @@ def sent(client, number):
 
 
 @pytest.fixture
-def router():
-    """A plain ROUTER that answers what, and when, the test says."""
-    with raw_socket(zmq.ROUTER, bind=ANY) as socket:
-        yield socket
-
-
-@pytest.fixture
 def client(pump, router):
     return Channel(zmq.REQ, connect=endpoint_of(router), pump=pump)
 

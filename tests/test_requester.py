@@ -55,13 +55,6 @@ class Server:
 
 
 @pytest.fixture
-def router():
-    """A plain ROUTER that answers what, and when, the test says."""
-    with raw_socket(zmq.ROUTER, bind=ANY) as socket:
-        yield socket
-
-
-@pytest.fixture
 def requester(pump, router):
     with Requester(connect=endpoint_of(router), pump=pump) as requester:
         yield requester

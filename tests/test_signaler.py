@@ -11,6 +11,8 @@ from support import LIMIT, Gate, real_threads
 from zgreen._engine import _signaler
 from zgreen._engine._signaler import Signaler
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(params=["eventfd", "socketpair"])
 def make(request, monkeypatch):

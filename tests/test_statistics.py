@@ -21,25 +21,13 @@ from support import (
     outcome,
     raw_socket,
     real_threads,
+    stuck,
     wait_for,
 )
 
 import zgreen
 from zgreen import Channel
 from zgreen._hub import statistics as sums
-
-
-@pytest.fixture
-def pump():
-    """One whose shutdown does not wait for what the tests leave unsent."""
-    pump = zgreen.Pump("test").start()
-    yield pump
-    pump.shutdown(linger=0)
-
-
-def stuck(pump, **options):
-    """A channel whose messages libzmq does not take: it has no peer."""
-    return Channel(zmq.PUSH, pump=pump, **options)
 
 
 def test_the_first_fields_are_what_they_were():

@@ -27,14 +27,6 @@ from zgreen._hub import events as events_module
 
 
 @pytest.fixture
-def pump():
-    """One whose shutdown does not wait for what the tests leave unsent."""
-    pump = zgreen.Pump("test").start()
-    yield pump
-    pump.shutdown(linger=0)
-
-
-@pytest.fixture
 def events(pump):
     """All events of the pump from now on."""
     seen = []
