@@ -22,7 +22,15 @@ native = Extension(
     [f"{FOLDER}/_native.pyx"],
     depends=[
         f"{FOLDER}/{name}"
-        for name in ("_core.pxd", "core.hpp", "core_message.hpp", "core_pipe.hpp", "core_poller.hpp", "core_wakeup.hpp")
+        for name in (
+            "_core.pxd",
+            "core.hpp",
+            "core_message.hpp",
+            "core_pipe.hpp",
+            "core_poller.hpp",
+            "core_sync.hpp",
+            "core_wakeup.hpp",
+        )
     ],
     include_dirs=[FOLDER],
     language="c++",

@@ -11,25 +11,21 @@
 
 #pragma once
 
-#include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <climits>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include <unistd.h>
-
 #include "core_message.hpp"
 #include "core_pipe.hpp"
 #include "core_poller.hpp"
+#include "core_sync.hpp"
 #include "core_wakeup.hpp"
 
 namespace zgreen {
@@ -55,10 +51,7 @@ class Core : public Shared {
         for (Notice &notice : notices) notice.message.close(api, out_hub);
     }
 
-    static double now() {
-        using namespace std::chrono;
-        return duration<double>(steady_clock::now().time_since_epoch()).count();
-    }
+    static double now() { return sync::now(); }
 
     // --- hub side
     std::shared_ptr<Pipe> make_pipe(int kind, size_t out_max, size_t in_max, Overflow overflow) {
@@ -68,7 +61,7 @@ class Core : public Shared {
 
     // --- owning thread
     std::vector<Event> events;  // what step() found for its caller, who takes it
-    std::atomic<uint64_t> wakeups{0};  // how often it has slept; it writes, any thread reads
+    sync::atomic<uint64_t> wakeups{0};  // how often it has slept; it writes, any thread reads
 
     int attach(const std::shared_ptr<Pipe> &pipe, void *socket, int fd) {
         ready_.push_back(pipe);  // what may throw comes first; with no descriptor it is passed over
@@ -93,7 +86,7 @@ class Core : public Shared {
         in_thread.add_freed(int64_t(pipe.parts.size()));
         pipe.parts.clear();
         {
-            std::lock_guard<std::mutex> lock(pipe.out_mutex);
+            sync::lock_guard lock(pipe.out_mutex);
             pipe.finished.store(true);
         }
         pipes_.erase(pipe.id);
@@ -168,7 +161,7 @@ class Core : public Shared {
 
     void drain() {
         char buffer[512];
-        while (::read(own_fd_, buffer, sizeof buffer) < 0 && errno == EINTR) {}
+        while (sync::read(own_fd_, buffer, sizeof buffer) < 0 && errno == EINTR) {}
     }
 
     double look_at_clock(double timeout) {
@@ -243,7 +236,7 @@ class Core : public Shared {
 
     // Whether there is something; if not, say in `flag` that we will not look, then look once more.
     template <typename Look>
-    static bool look_again(std::atomic<bool> &flag, Look look) {
+    static bool look_again(sync::atomic<bool> &flag, Look look) {
         if (!look()) {
             flag.store(true);
             if (!look()) return false;
@@ -288,7 +281,7 @@ class Core : public Shared {
         while (done < kTurn) {
             if (pipe.out.front_empty()) {
                 if (pipe.pending() == 0) break;
-                std::lock_guard<std::mutex> lock(pipe.out_mutex);
+                sync::lock_guard lock(pipe.out_mutex);
                 pipe.out.turn();
             }
             Message &message = pipe.out.front();
@@ -459,7 +452,7 @@ class Core : public Shared {
     // arrived_ to the pipe, or dropped as the user chose: what is dropped is in arrived_ then, and freed without the lock.
     void deliver(Pipe &pipe) {
         {
-            std::lock_guard<std::mutex> lock(pipe.in_mutex);
+            sync::lock_guard lock(pipe.in_mutex);
             if (pipe.overflow == Overflow::Block) {  // never more than there was credit for
                 const size_t n = arrived_.size();
                 pipe.in.push_all(arrived_);
@@ -487,7 +480,7 @@ class Core : public Shared {
     }
 
     // --- any thread
-    std::atomic<uint64_t> last_number_{0};  // 0 is the signaler's
+    sync::atomic<uint64_t> last_number_{0};  // 0 is the signaler's
     // --- owning thread
     const int own_fd_;
     Poller poller_;

@@ -4,12 +4,13 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
+
+#include "core_sync.hpp"
 
 namespace zgreen {
 
@@ -42,20 +43,20 @@ enum : int {
 // Every Msg that holds content is counted when it is made and when it is freed or given to libzmq: in the end the two
 // meet. One such pair for each side and direction, so that the sides do not share a cache line.
 struct Counts {
-    alignas(64) std::atomic<int64_t> made{0};
-    std::atomic<int64_t> freed{0};
+    alignas(64) sync::atomic<int64_t> made{0};
+    sync::atomic<int64_t> freed{0};
     void add_made(int64_t n) { made.fetch_add(n, std::memory_order_relaxed); }
     void add_freed(int64_t n) { freed.fetch_add(n, std::memory_order_relaxed); }
 };
 
 // For a counter that one thread alone writes: no locked instruction.
 template <typename T>
-inline void count(std::atomic<T> &counter, T n = 1) {
+inline void count(sync::atomic<T> &counter, T n = 1) {
     counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_release);
 }
 
 // Likewise, for the largest value seen.
-inline void raise_to(std::atomic<uint64_t> &peak, uint64_t value) {
+inline void raise_to(sync::atomic<uint64_t> &peak, uint64_t value) {
     if (value > peak.load(std::memory_order_relaxed)) peak.store(value, std::memory_order_release);
 }
 

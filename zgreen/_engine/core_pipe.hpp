@@ -2,16 +2,15 @@
 
 #pragma once
 
-#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <utility>
 #include <vector>
 
 #include "core_message.hpp"
+#include "core_sync.hpp"
 #include "core_wakeup.hpp"
 
 namespace zgreen {
@@ -32,7 +31,7 @@ class Inbox {
     }
     void touch(std::shared_ptr<Pipe> pipe) noexcept {
         {
-            std::lock_guard<std::mutex> lock(mutex_);
+            sync::lock_guard lock(mutex_);
             try {
                 touched_.push_back(std::move(pipe));
             } catch (const std::bad_alloc &) {
@@ -47,7 +46,7 @@ class Inbox {
     bool take_mail() { return mail_.load() && mail_.exchange(false); }
     bool take(std::vector<std::shared_ptr<Pipe>> &into) {  // true: look at all pipes
         if (!any_.load() || !any_.exchange(false)) return false;
-        std::lock_guard<std::mutex> lock(mutex_);
+        sync::lock_guard lock(mutex_);
         into.swap(touched_);
         return std::exchange(all_, false);
     }
@@ -61,10 +60,10 @@ class Inbox {
     void wake() {
         if (asleep_.load() && asleep_.exchange(false)) ringer_.ring();
     }
-    std::atomic<bool> asleep_{false};
-    std::atomic<bool> mail_{false};
-    std::atomic<bool> any_{false};
-    std::mutex mutex_;
+    sync::atomic<bool> asleep_{false};
+    sync::atomic<bool> mail_{false};
+    sync::atomic<bool> any_{false};
+    sync::mutex mutex_;
     std::vector<std::shared_ptr<Pipe>> touched_;  // under mutex_
     bool all_ = false;                            // likewise: there was no memory to say which
     const Ringer ringer_;
@@ -125,28 +124,28 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     const Overflow overflow;
 
     // --- hub side writes
-    alignas(64) std::atomic<uint64_t> pushed{0};  // under out_mutex
-    std::atomic<uint64_t> settled_seen{0};        // `settled` as it was: enough to know that there is room
-    std::atomic<uint64_t> taken{0};               // serialised; with DropOldest by both sides, under in_mutex
-    std::atomic<bool> open{true};                 // puts are welcome
-    std::mutex out_mutex;                         // over `out`'s back, and `finished`
-    std::mutex in_mutex;                          // over `in`'s back, and turning it; with DropOldest over all of it
+    alignas(64) sync::atomic<uint64_t> pushed{0};  // under out_mutex
+    sync::atomic<uint64_t> settled_seen{0};        // `settled` as it was: enough to know that there is room
+    sync::atomic<uint64_t> taken{0};               // serialised; with DropOldest by both sides, under in_mutex
+    sync::atomic<bool> open{true};                 // puts are welcome
+    sync::mutex out_mutex;                         // over `out`'s back, and `finished`
+    sync::mutex in_mutex;                          // over `in`'s back, and turning it; with DropOldest over all of it
 
     // --- owning thread writes, seldom
-    alignas(64) std::atomic<bool> finished{false};  // under out_mutex: it will not look at `out` again
-    std::atomic<bool> idle{true};                   // nothing to send; who pushes clears it, and touches
-    std::atomic<bool> starved{false};               // no credit; who pops clears it, and touches
-    std::atomic<bool> owes_ring{false};  // it sends, or is about to, and will tell of room; who pushes sets it, too
+    alignas(64) sync::atomic<bool> finished{false};  // under out_mutex: it will not look at `out` again
+    sync::atomic<bool> idle{true};                   // nothing to send; who pushes clears it, and touches
+    sync::atomic<bool> starved{false};               // no credit; who pops clears it, and touches
+    sync::atomic<bool> owes_ring{false};  // it sends, or is about to, and will tell of room; who pushes sets it, too
     Bell room, message;
 
     // --- owning thread writes, often
-    alignas(64) std::atomic<uint64_t> settled{0};  // sent or refused, or, after `finished`, withdrawn
-    std::atomic<uint64_t> delivered{0};
-    std::atomic<uint64_t> sent{0}, received{0}, refused{0}, dropped{0};
-    std::atomic<uint64_t> sent_bytes{0}, received_bytes{0};
+    alignas(64) sync::atomic<uint64_t> settled{0};  // sent or refused, or, after `finished`, withdrawn
+    sync::atomic<uint64_t> delivered{0};
+    sync::atomic<uint64_t> sent{0}, received{0}, refused{0}, dropped{0};
+    sync::atomic<uint64_t> sent_bytes{0}, received_bytes{0};
     // for statistics alone, once a turn at most: see _api.py's Pipe
-    std::atomic<uint64_t> peak_pending{0}, peak_waiting{0}, send_turns{0}, receive_turns{0};
-    std::atomic<uint64_t> largest_send{0}, largest_receive{0}, rings{0}, touches{0};
+    sync::atomic<uint64_t> peak_pending{0}, peak_waiting{0}, send_turns{0}, receive_turns{0};
+    sync::atomic<uint64_t> largest_send{0}, largest_receive{0}, rings{0}, touches{0};
 
     // --- owning thread
     void *socket = nullptr;
@@ -182,7 +181,7 @@ inline bool Pipe::has_room(size_t reserved) {
 
 inline bool Pipe::push(Message &&message) {
     {
-        std::lock_guard<std::mutex> lock(out_mutex);
+        sync::lock_guard lock(out_mutex);
         if (finished.load(std::memory_order_relaxed)) return false;
         out.push(std::move(message));  // first: it may throw
         pushed.store(pushed.load(std::memory_order_relaxed) + 1);
@@ -202,12 +201,12 @@ inline bool Pipe::pop(Message &message) {
 
 inline bool Pipe::pop_from_front(Message &message) {
     if (overflow == Overflow::DropOldest) {
-        std::lock_guard<std::mutex> lock(in_mutex);
+        sync::lock_guard lock(in_mutex);
         return take_front(message);
     }
     if (in.front_empty()) {
         if (waiting() == 0) return false;
-        std::lock_guard<std::mutex> lock(in_mutex);
+        sync::lock_guard lock(in_mutex);
         in.turn();
     }
     return take_front(message);
@@ -223,7 +222,7 @@ inline bool Pipe::take_front(Message &message) {
 }
 
 inline bool Pipe::withdraw(Message &message) {
-    std::lock_guard<std::mutex> lock(out_mutex);
+    sync::lock_guard lock(out_mutex);
     finished.store(true);
     if (out.front_empty()) out.turn();
     if (out.front_empty()) return false;

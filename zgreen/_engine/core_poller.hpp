@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #endif
 
+#include "core_sync.hpp"
 #include "core_wakeup.hpp"
 
 namespace zgreen {
@@ -60,7 +61,7 @@ class Poller {
         }
     }
     void wait(int milliseconds, std::vector<uint64_t> &numbers) {
-        if (::poll(fds_.data(), fds_.size(), milliseconds) <= 0) return;
+        if (sync::poll(fds_.data(), fds_.size(), milliseconds) <= 0) return;
         for (size_t i = 0; i < fds_.size(); ++i)
             if (fds_[i].revents) numbers.push_back(numbers_[i]);
     }

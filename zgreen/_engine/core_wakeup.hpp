@@ -2,18 +2,15 @@
 
 #pragma once
 
-#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include <unistd.h>
-
 #include "core_message.hpp"
+#include "core_sync.hpp"
 
 namespace zgreen {
 
@@ -23,15 +20,15 @@ namespace zgreen {
 // number that has become somebody else's.
 class Ringer {
   public:
-    explicit Ringer(int fd) : fd_(::dup(fd)) {
+    explicit Ringer(int fd) : fd_(sync::dup(fd)) {
         if (fd_ < 0) fail("dup");  // else who sleeps on it would sleep for ever
     }
-    ~Ringer() { ::close(fd_); }
+    ~Ringer() { sync::close(fd_); }
     Ringer(const Ringer &) = delete;
     Ringer &operator=(const Ringer &) = delete;
     void ring() const {
         const uint64_t one = 1;
-        while (::write(fd_, &one, sizeof one) < 0 && errno == EINTR) {}
+        while (sync::write(fd_, &one, sizeof one) < 0 && errno == EINTR) {}
         // EAGAIN: it is full of rings, so it is readable
     }
 
@@ -55,7 +52,7 @@ class HubBox {
     explicit HubBox(int fd) : ringer_(fd) {}
     void send(Notice &&notice) {
         {
-            std::lock_guard<std::mutex> lock(mutex_);
+            sync::lock_guard lock(mutex_);
             notices_.push_back(std::move(notice));
         }
         ring();
@@ -65,11 +62,11 @@ class HubBox {
     }
     void take(std::vector<Notice> &into) {
         rung_.store(false);  // before we look: what comes from here on rings again
-        std::lock_guard<std::mutex> lock(mutex_);
+        sync::lock_guard lock(mutex_);
         into.swap(notices_);
     }
     size_t held() {  // frames
-        std::lock_guard<std::mutex> lock(mutex_);
+        sync::lock_guard lock(mutex_);
         size_t n = 0;
         for (const Notice &notice : notices_) n += notice.message.count;
         return n;
@@ -77,8 +74,8 @@ class HubBox {
 
   private:
     const Ringer ringer_;
-    std::atomic<bool> rung_{false};
-    std::mutex mutex_;
+    sync::atomic<bool> rung_{false};
+    sync::mutex mutex_;
     std::vector<Notice> notices_;  // under mutex_
 };
 
@@ -100,7 +97,7 @@ class Bell {
         }
         std::shared_ptr<Ringer> ringer;
         {
-            std::lock_guard<std::mutex> lock(mutex_);
+            sync::lock_guard lock(mutex_);
             ringer = ringer_;
         }
         if (ringer) ringer->ring();
@@ -111,14 +108,14 @@ class Bell {
     enum class State : uint8_t { kNobody, kHub, kForeign };
     void set(State state, std::shared_ptr<Ringer> ringer) {
         {
-            std::lock_guard<std::mutex> lock(mutex_);
+            sync::lock_guard lock(mutex_);
             ringer_.swap(ringer);
         }
         state_.store(state);
     }
-    std::atomic<State> state_{State::kNobody};  // the hub side writes
-    std::atomic<bool> rung_{false};
-    std::mutex mutex_;
+    sync::atomic<State> state_{State::kNobody};  // the hub side writes
+    sync::atomic<bool> rung_{false};
+    sync::mutex mutex_;
     std::shared_ptr<Ringer> ringer_;  // under mutex_
 };
 
@@ -140,7 +137,7 @@ class Releases : public std::enable_shared_from_this<Releases> {
         const std::shared_ptr<Releases> releases = std::move(hint->releases);  // it may be the last
         bool first;
         {
-            std::lock_guard<std::mutex> lock(releases->mutex_);
+            sync::lock_guard lock(releases->mutex_);
             first = !releases->freed_;
             hint->next = releases->freed_;
             releases->freed_ = hint;
@@ -150,7 +147,7 @@ class Releases : public std::enable_shared_from_this<Releases> {
     }
     bool any() const { return any_.load(std::memory_order_relaxed); }
     void *take() noexcept {  // one of the owners, or none; must not need memory: its caller has more to do
-        std::lock_guard<std::mutex> lock(mutex_);
+        sync::lock_guard lock(mutex_);
         void *owner = nullptr;
         if (freed_) {
             owner = freed_->owner;
@@ -167,8 +164,8 @@ class Releases : public std::enable_shared_from_this<Releases> {
         Hint *next;
     };
     const Ringer ringer_;
-    std::atomic<bool> any_{false};
-    std::mutex mutex_;
+    sync::atomic<bool> any_{false};
+    sync::mutex mutex_;
     Hint *freed_ = nullptr;  // under mutex_
 };
 

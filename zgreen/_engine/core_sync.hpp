@@ -1,0 +1,39 @@
+// What one thread can notice of another, and the clock, in one place. Part of core.hpp.
+//
+// The explorer (tests/core/explore.cpp) runs the core with its own versions of these names, which let it decide which
+// thread goes on at each of them. So no other part of the core uses std::atomic, std::mutex or the system calls below.
+
+#pragma once
+
+#ifdef ZGREEN_SYNC
+#include ZGREEN_SYNC
+#else
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+
+#include <poll.h>
+#include <unistd.h>
+
+namespace zgreen::sync {
+
+template <typename T>
+using atomic = std::atomic<T>;
+using mutex = std::mutex;
+using lock_guard = std::lock_guard<std::mutex>;
+
+using ::close;
+using ::dup;
+using ::poll;
+using ::read;
+using ::write;
+
+inline double now() {  // seconds
+    using namespace std::chrono;
+    return duration<double>(steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace zgreen::sync
+
+#endif
