@@ -547,9 +547,9 @@ def test_connect_while_wait_connected_opens_the_monitor(monkeypatch, pump):
         waiter = gevent.spawn(client.wait_connected, LIMIT)
         gevent.sleep(0)
         assert not waiter.ready()
-        monkeypatch.setattr(pump, "post", lambda *args: posted.append(args[0]) or post(*args))
+        monkeypatch.setattr(pump, "post", lambda *args: posted.append(args[0].__name__) or post(*args))
         client.connect(endpoint_of(puller))
-        assert posted == ["monitor", "call"]
+        assert posted == ["monitor", "connect"]
         assert waiter.get(timeout=LIMIT)
 
 

@@ -362,8 +362,7 @@ def test_shutdown_from_two_threads_at_once(caplog):
     """Both ask the thread, which has not come to either, to end: both are told that it has."""
     pump = Pump().start()
     gate = Gate()
-    pump._engine._do_wait = lambda reply: (gate.wait(), reply.complete())
-    waiting = pump.post("wait")
+    waiting = pump.post(lambda reply: (gate.wait(), reply.complete()))
     wait_for(lambda: not len(pump._engine.mailbox), "the thread to wait")
     with real_threads(2) as spawn:
         jobs = [spawn(pump.shutdown, linger=0, timeout=LIMIT) for _ in range(2)]

@@ -16,6 +16,7 @@ from gevent import monkey
 from support import ANY, LIMIT, endpoint_of, inproc, run
 
 from zgreen._engine import _commands, _python, choose
+from zgreen._engine._api import Plan
 from zgreen._engine._mailbox import Bell, Mailbox, Reply
 from zgreen._engine._python import PythonEngine
 
@@ -101,7 +102,7 @@ class Bench:
 
     def post(self, command, *args):
         reply = self.reply()
-        self.engine.post(reply, command, *args)
+        self.engine.post(reply, getattr(self.engine, command), *args)
         return reply
 
     def ask(self, command, *args):
@@ -114,7 +115,7 @@ class Bench:
 
     def open(self, kind, bind=(), connect=(), options=(), out=1000, in_=1000, overflow="block", configurator=None):
         pipe = self.engine.make_pipe(Owner(), int(kind), out, in_, overflow, False)
-        endpoint = self.ask("open", pipe, None, int(kind), options, configurator, bind, connect)
+        endpoint = self.ask("open", pipe, Plan(None, int(kind), options, configurator, bind, connect))
         return pipe, endpoint
 
     def end(self):
@@ -197,7 +198,7 @@ def test_a_reply_comes_when_libzmq_has_the_message(bench):
     bench.settle()
     assert reply not in bench.done
     with peer(bench, zmq.PULL, bind=ANY) as socket:
-        bench.ask("call", pipe, "connect", endpoint_of(socket))
+        bench.ask("connect", pipe, endpoint_of(socket))
         bench.until(lambda: reply in bench.done)
         assert reply.error is None
         assert socket.recv() == b"x"
@@ -240,7 +241,7 @@ def test_an_edge_eaten_by_a_command_is_not_lost(bench, eats):
             socket.send(b"%d" % i)
             assert pipe.socket.poll(LIMIT * 1000)  # it is there, and its edge is eaten by this very look
             arguments = {"get_option": (int(zmq.EVENTS),), "set_option": (int(zmq.RCVHWM), 1000)}[eats]
-            bench.post("call", pipe, eats, *arguments)
+            bench.post(eats, pipe, *arguments)
             bench.step()
             assert popped(pipe)[-1] == b"%d" % i
 
@@ -386,17 +387,15 @@ def test_mail_is_taken_in_bounded_passes(bench):
     def again(_reply):
         nonlocal count
         count += 1
-        bench.engine.post(Reply(bench.hub, lambda _: None), "again")
+        bench.engine.post(Reply(bench.hub, lambda _: None), again)
 
-    bench.engine._do_again = again
     pipe, _ = bench.open(zmq.PULL, bind=[inproc()])
-    bench.post("again")
+    bench.engine.post(bench.reply(), again)
     before = len(served)
-    bench.post("call", pipe, "get_option", int(zmq.EVENTS))
+    bench.post("get_option", pipe, int(zmq.EVENTS))
     bench.engine.step(0)
     assert count == 1
     assert len(served) == before + 1
-    del bench.engine._do_again
 
 
 # ---------------------------------------------------------------------- refused
@@ -411,7 +410,7 @@ def test_eagain_stays_at_the_head(bench):
     assert pipe.pending() == 2
     assert (pipe.sent, pipe.refused) == (0, 0)
     with peer(bench, zmq.PULL, bind=ANY) as socket:
-        bench.ask("call", pipe, "connect", endpoint_of(socket))
+        bench.ask("connect", pipe, endpoint_of(socket))
         bench.until(lambda: pipe.sent == 2)
         assert socket.recv_multipart() == [b"a", b"b"]
         assert socket.recv() == b"c"
@@ -759,7 +758,7 @@ def test_closing_a_pipe_that_was_never_opened(bench):
     pipe = bench.engine.make_pipe(Owner(), int(zmq.PUSH), 1, 1, "block", False)
     assert bench.ask("close", pipe, None, 0) == 0
     with pytest.raises(zmq.ZMQError):
-        bench.ask("open", pipe, None, int(zmq.PUSH), (), None, (), ())
+        bench.ask("open", pipe, Plan(None, int(zmq.PUSH), (), None, (), ()))
 
 
 @pytest.mark.parametrize("maxsize", [1, 1000, None])
@@ -839,7 +838,7 @@ def test_commands_on_a_closed_pipe(bench):
     pipe, _ = bench.open(zmq.PULL)
     bench.ask("close", pipe, 0.0, 0.0)
     with pytest.raises(zmq.ZMQError) as caught:
-        bench.ask("call", pipe, "bind", ANY)
+        bench.ask("bind", pipe, ANY)
     assert caught.value.errno == zmq.ENOTSOCK
 
 
@@ -849,7 +848,7 @@ def test_a_failed_open_leaves_nothing(bench):
     before = dict(bench.engine._by_fd)
     pipe = bench.engine.make_pipe(Owner(), int(zmq.PULL), 1, 1, "block", False)
     with pytest.raises(zmq.ZMQError, match="bogus"):
-        bench.ask("open", pipe, None, int(zmq.PULL), (), sockets.append, ["bogus://"], ())
+        bench.ask("open", pipe, Plan(None, int(zmq.PULL), (), sockets.append, ["bogus://"], ()))
     assert sockets[0].closed
     assert bench.engine._by_fd == before
 
@@ -859,7 +858,7 @@ def test_a_socket_that_fails_ends_alone(bench):
     other_context = zmq.Context()
     socket = other_context.socket(zmq.PAIR)
     pipe = bench.engine.make_pipe(Owner(), int(zmq.PAIR), 10, 10, "block", False)
-    bench.ask("open", pipe, socket, int(zmq.PAIR), (), None, (), ())
+    bench.ask("open", pipe, Plan(socket, int(zmq.PAIR), (), None, (), ()))
     push(pipe, b"never")
     terminating = in_a_thread(other_context.term)
     bench.until(lambda: pipe.owner.end)
@@ -971,7 +970,7 @@ def test_an_open_behind_a_stop_is_refused(bench):
     """Nothing is opened that nobody would close."""
     pipe = bench.engine.make_pipe(Owner(), int(zmq.PULL), 1, 1, "block", False)
     bench.post("stop")
-    opening = bench.post("open", pipe, None, int(zmq.PULL), (), None, (), ())
+    opening = bench.post("open", pipe, Plan(None, int(zmq.PULL), (), None, (), ()))
     bench.engine.run()
     bench.over = True
     bench.take_mail()
@@ -998,7 +997,7 @@ def test_an_error_in_the_loop_tells_everybody(bench, error):
         raise error
 
     bench.engine._serve = serve
-    bench.post("call", pipe, "get_option", int(zmq.TYPE))
+    bench.post("get_option", pipe, int(zmq.TYPE))
     bench.engine.run()
     bench.over = True
     while (item := mailbox.take()) is not None:
@@ -1023,9 +1022,7 @@ def test_an_error_of_a_command_is_its_askers(bench):
 
     pipe = bench.engine.make_pipe(Owner(), int(zmq.PULL), 1, 1, "block", False)
     with pytest.raises(SystemExit):
-        bench.ask("open", pipe, None, int(zmq.PULL), (), fail, (), ())
-    with pytest.raises(AttributeError):
-        bench.ask("no_such_command")
+        bench.ask("open", pipe, Plan(None, int(zmq.PULL), (), fail, (), ()))
     test_messages_go_both_ways(bench)
 
 
@@ -1044,7 +1041,7 @@ def test_an_idle_engine_sleeps_without_a_limit(bench):
 
 
 def test_mail_that_comes_before_it_sleeps_keeps_it_awake(bench):
-    bench.engine.mailbox.send(("ping", (), bench.reply()))
+    bench.engine.mailbox.send((bench.engine.ping, (), bench.reply()))
     bench.engine._take_mail = lambda: None  # as if it came just after the look
     bench.engine.step(LIMIT)
     assert bench.poller.timeouts[-1] == 0
@@ -1055,7 +1052,7 @@ def test_mail_that_comes_before_it_sleeps_keeps_it_awake(bench):
 def test_mail_wakes_it(bench):
     """The bell rings only if it sleeps."""
     reply = bench.reply()
-    ring = in_a_thread(lambda: bench.engine.post(reply, "ping"))
+    ring = in_a_thread(lambda: bench.engine.post(reply, bench.engine.ping))
     started = time.monotonic()
     while not len(bench.engine.mailbox):
         bench.engine.step(LIMIT)

@@ -642,7 +642,7 @@ def test_the_linger_of_close_holds_for_what_in_held(pump):
     wait_for(lambda: in_.is_shutdown)
     for _ in range(3):  # whatever ends with the feeder has had its turn
         gevent.sleep(0)
-        pump.post("ping").wait()
+        pump.post(pump.commands.ping).wait()
     assert not closing.dead
     # a peer comes; a closing channel takes no commands, so it is brought to the socket by the owning thread's own hand
     server = zgreen.Channel(

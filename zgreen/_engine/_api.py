@@ -7,8 +7,8 @@ or any foreign thread; *owning thread* is the one that runs `Engine.run`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ._mailbox import Bell, Mailbox, Reply
 
@@ -80,8 +80,22 @@ class Pipe(Protocol):
     def forget(self) -> None: ...
 
 
+class Plan(NamedTuple):
+    """How to open a socket, in the order in which it is done."""
+
+    socket: Any  # a zmq.Socket that was handed over, or None: make one
+    kind: int  # ZeroMQ's number of the socket type
+    options: Iterable[tuple[int, Any]]
+    configurator: Callable[[Any], Any] | None  # called with the zmq.Socket
+    bind: Iterable[str]
+    connect: Iterable[str]
+
+
+Command: TypeAlias = Callable[..., None]  # one of the methods of an `Engine` that begin with *reply*
+
+
 class Engine(Protocol):
-    """Runs in the owning thread."""
+    """Runs in the owning thread. Its commands are what `post` takes."""
 
     name: str
     ended: bool  # set before the last look into the mailbox: see `post`
@@ -93,10 +107,11 @@ class Engine(Protocol):
     ) -> Pipe:
         """A pipe for a socket that `open` will make; hub side."""
 
-    def post(self, reply: Reply, command: str, *args: Any) -> None:
-        """Have the owning thread run *command* (see `Commands`) and complete *reply*; hub side.
+    def post(self, reply: Reply, command: Command, *args: Any) -> None:
+        """Have the owning thread call ``command(reply, *args)``, a command of this engine; hub side.
 
-        The reply always comes, whatever becomes of the engine.
+        The reply always comes, whatever becomes of the engine: with what the command raised, or, if the engine has
+        ended, with its `failure` or a ZMQError with ETERM.
         """
 
     def look(self, into: deque[Callable[[], Any]]) -> None:
@@ -104,6 +119,53 @@ class Engine(Protocol):
 
     def run(self) -> None:
         """Own the sockets until `stop`; the owning thread."""
+
+    # ---- commands: the owning thread calls them, in the order in which they were posted
+
+    def ping(self, reply: Reply) -> None:
+        """Do nothing but complete *reply*."""
+
+    def open(self, reply: Reply, pipe: Any, plan: Plan) -> None:
+        """Make the socket of *pipe*; the reply's value is its last endpoint, or ``""``. The socket is closed again if
+        any of *plan* fails."""
+
+    # These need an open socket, else the reply's error is a ZMQError with ENOTSOCK.
+
+    def bind(self, reply: Reply, pipe: Any, endpoint: str) -> None:
+        """The reply's value is the endpoint with the real port."""
+
+    def connect(self, reply: Reply, pipe: Any, endpoint: str) -> None:
+        """The reply's value is the endpoint as libzmq calls it."""
+
+    def unbind(self, reply: Reply, pipe: Any, endpoint: str) -> None: ...
+    def disconnect(self, reply: Reply, pipe: Any, endpoint: str) -> None: ...
+    def set_option(self, reply: Reply, pipe: Any, option: int, value: Any) -> None: ...
+    def get_option(self, reply: Reply, pipe: Any, option: int) -> None:
+        """The reply's value is that of the option."""
+
+    def restart(self, reply: Reply, pipe: Any, frames: bytes | tuple[bytes, ...]) -> None:
+        """Have a REQ give up the reply that it awaits and send *frames* instead; the reply's value is whether libzmq
+        had a peer to send them to."""
+
+    def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
+        """Have the socket of *pipe* tell its events to the PAIR socket of *pair*, which is connected to *endpoint*."""
+
+    def flush(self, reply: Reply, pipe: Any) -> None:
+        """Complete *reply* when libzmq has taken, or refused for good, all that is in the pipe now."""
+
+    # These may be posted at any time.
+
+    def forget_flush(self, reply: Reply, pipe: Any, flush: Reply) -> None:
+        """Complete *flush*, the reply of a `flush` that is given up, now."""
+
+    def close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:
+        """Send what is pending for up to *linger* seconds, then close; the reply's value is how many were not sent.
+
+        None: as long as ZMQ_LINGER says, else 5 s, but no longer than *limit*. `Owner.ended` comes before the reply.
+        """
+
+    def stop(self, reply: Reply) -> None:
+        """End the loop; what is still open is closed without linger. The reply is the last that the engine sends."""
 
 
 class EngineClass(Protocol):

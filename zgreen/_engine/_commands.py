@@ -13,10 +13,11 @@ from typing import Any
 
 import zmq
 
+from . import _setup
+from ._api import Command, Plan
 from ._closing import Farewell
 from ._mailbox import Mailbox, Reply
 from ._monitoring import Monitors
-from ._setup import CALLS, last_endpoint, set_up
 
 _DEFAULT_LINGER = 5.0  # seconds
 _LONGEST_LINGER = 2e6  # seconds, 23 days: its milliseconds are an int, libzmq's and epoll's
@@ -79,7 +80,7 @@ class Commands:
     def look(self, into: deque[Callable[[], Any]]) -> None:
         """Append what the owning thread has for the hub beside the mailbox's; the hub calls these."""
 
-    def post(self, reply: Reply, command: str, *args: Any) -> None:
+    def post(self, reply: Reply, command: Command, *args: Any) -> None:
         self.mailbox.send((command, args, reply))
         if self.ended:
             # it may have looked for the last time before our item came: then we answer, as it would have
@@ -95,22 +96,22 @@ class Commands:
 
     # ------------------------------------------------------------------ commands
 
-    def _run_command(self, command: str, args: tuple[Any, ...], reply: Reply) -> None:
+    def _run_command(self, command: Command, args: tuple[Any, ...], reply: Reply) -> None:
         try:
-            getattr(self, "_do_" + command)(reply, *args)
+            command(reply, *args)
         except BaseException as error:  # noqa: BLE001 (a configurator may raise anything: for who asked)
             reply.complete(error=error)
 
-    def _do_ping(self, reply: Reply) -> None:
+    def ping(self, reply: Reply) -> None:
         reply.complete()
 
-    def _do_open(self, reply: Reply, pipe: Any, *plan: Any) -> None:
+    def open(self, reply: Reply, pipe: Any, plan: Plan) -> None:
         if self._stops or pipe.finished:
             raise zmq.ZMQError(zmq.ETERM)
-        socket = set_up(self._context, *plan)
+        socket = _setup.set_up(self._context, plan)
         try:
-            endpoint = last_endpoint(socket)
-            for each in (*plan[-2], *plan[-1], endpoint):  # the last may be a configurator's
+            endpoint = _setup.last_endpoint(socket)
+            for each in (*plan.bind, *plan.connect, endpoint):  # the last may be a configurator's
                 _note_endpoint(pipe, each)
             pipe.attach(socket)
             self._listen(pipe)
@@ -122,28 +123,49 @@ class Commands:
         self._touch(pipe)
         reply.complete(endpoint)
 
-    def _do_call(self, reply: Reply, pipe: Any, name: str, *args: Any) -> None:
-        if pipe.fd < 0:
-            raise zmq.ZMQError(zmq.ENOTSOCK)
-        self._touch(pipe)  # any call may eat the edge
-        value = CALLS[name](pipe.socket, *args)
-        if name in ("bind", "connect"):
-            _note_endpoint(pipe, *args)
-        elif name in ("unbind", "disconnect"):
-            pipe.names.discard(*args)
+    def bind(self, reply: Reply, pipe: Any, endpoint: str) -> None:
+        value = _setup.bind(self._socket_of(pipe), endpoint)
+        _note_endpoint(pipe, endpoint)
         reply.complete(value)
 
-    def _do_monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
-        """Have the socket of *pipe* tell its events to the PAIR of *pair*, which is connected to *endpoint*."""
+    def connect(self, reply: Reply, pipe: Any, endpoint: str) -> None:
+        value = _setup.connect(self._socket_of(pipe), endpoint)
+        _note_endpoint(pipe, endpoint)
+        reply.complete(value)
+
+    def unbind(self, reply: Reply, pipe: Any, endpoint: str) -> None:
+        _setup.unbind(self._socket_of(pipe), endpoint)
+        pipe.names.discard(endpoint)
+        reply.complete()
+
+    def disconnect(self, reply: Reply, pipe: Any, endpoint: str) -> None:
+        _setup.disconnect(self._socket_of(pipe), endpoint)
+        pipe.names.discard(endpoint)
+        reply.complete()
+
+    def set_option(self, reply: Reply, pipe: Any, option: int, value: Any) -> None:
+        _setup.set_option(self._socket_of(pipe), option, value)
+        reply.complete()
+
+    def get_option(self, reply: Reply, pipe: Any, option: int) -> None:
+        reply.complete(_setup.get_option(self._socket_of(pipe), option))
+
+    def restart(self, reply: Reply, pipe: Any, frames: bytes | tuple[bytes, ...]) -> None:
+        reply.complete(_setup.restart(self._socket_of(pipe), frames))
+
+    def _socket_of(self, pipe: Any) -> Any:
+        """The socket of *pipe*, for a call that may eat the edge of its descriptor: the loop will serve it."""
+        if pipe.fd < 0:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+        self._touch(pipe)
+        return pipe.socket
+
+    def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
         self._monitors.start(pipe, pair, endpoint)
         self._touch(pipe)
         reply.complete()
 
-    def _do_close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:
-        """Send what is pending for up to *linger* seconds, then close; the reply is how many were not sent.
-
-        None: as long as ZMQ_LINGER says, else 5 s, but no longer than *limit*.
-        """
+    def close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:
         if pipe.fd < 0 and not pipe.replies:  # never opened, or over
             pipe.finished = True
             reply.complete(0)
@@ -156,17 +178,15 @@ class Commands:
         pipe.asked = pipe.asked or linger > 0
         self._send_rest(pipe, linger)
 
-    def _do_flush(self, reply: Reply, pipe: Any) -> None:
-        """Reply when libzmq has taken, or refused for good, all that is in the pipe now."""
+    def flush(self, reply: Reply, pipe: Any) -> None:
         if pipe.fd < 0:
             raise zmq.ZMQError(zmq.ENOTSOCK)
         pipe.flushes.append((pipe.sent + pipe.refused + pipe.pending(), reply))
         self._flushed(pipe)
 
-    def _do_forget_flush(self, reply: Reply, pipe: Any, given_up: Reply) -> None:
-        """Nobody waits for that flush any more."""
+    def forget_flush(self, reply: Reply, pipe: Any, flush: Reply) -> None:
         for target, waiting in pipe.flushes:
-            if waiting is given_up:
+            if waiting is flush:
                 pipe.flushes.remove((target, waiting))
                 waiting.complete()
                 break
@@ -179,8 +199,7 @@ class Commands:
             pipe.flushes.pop(0)[1].complete()
         self._expect(pipe)
 
-    def _do_stop(self, reply: Reply) -> None:
-        """End the loop; what is still open is closed without linger."""
+    def stop(self, reply: Reply) -> None:
         self._stops.append(reply)
         for pipe in self._pipes():
             self._finish(pipe, 0.0)

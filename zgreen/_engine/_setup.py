@@ -5,45 +5,40 @@ Errors pass unchanged, but name the endpoint or the option.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import zmq
 
 from .._sockets import option_name
+from ._api import Plan
 
 Socket: TypeAlias = "zmq.Socket[bytes]"
 
 _LARGE = 65536  # bytes
 
 
-def set_up(
-    context: zmq.Context[Any],
-    socket: Socket | None,
-    kind: int,
-    options: Iterable[tuple[int, Any]],
-    configurator: Callable[[Socket], Any] | None,
-    bind: Iterable[str],
-    connect: Iterable[str],
-) -> Socket:
+def set_up(context: zmq.Context[Any], plan: Plan) -> Socket:
     """Make a socket (or take the one handed over) and prepare it; nothing is left open if that fails."""
-    # socket_class: a plain socket even of a zmq.green or zmq.asyncio context
-    made = socket if socket is not None else context.socket(kind, socket_class=zmq.Socket)
+    socket: Socket | None = plan.socket
+    if socket is None:
+        # socket_class: a plain socket even of a zmq.green or zmq.asyncio context
+        socket = context.socket(plan.kind, socket_class=zmq.Socket)
     try:
-        for option, value in options:
-            set_option(made, option, value)
-        if configurator is not None:
-            configurator(made)
-        for endpoint in bind:
-            made.bind(endpoint)
-        for endpoint in connect:
-            made.connect(endpoint)
-        if made.closed:
+        for option, value in plan.options:
+            set_option(socket, option, value)
+        if plan.configurator is not None:
+            plan.configurator(socket)
+        for endpoint in plan.bind:
+            socket.bind(endpoint)
+        for endpoint in plan.connect:
+            socket.connect(endpoint)
+        if socket.closed:
             raise ValueError("the configurator has closed the socket")
-        return made
+        return socket
     except BaseException:
-        made.close(linger=0)
+        socket.close(linger=0)
         raise
 
 
@@ -116,17 +111,6 @@ def _send_now(socket: Socket, frames: Sequence[bytes | zmq.Frame]) -> bool:
                 refused_at = i  # libzmq swallows the rest of this message, which it must be given
         if refused_at is None:
             return True
-
-
-CALLS: dict[str, Callable[..., Any]] = {
-    "bind": bind,
-    "connect": connect,
-    "disconnect": disconnect,
-    "get_option": get_option,
-    "restart": restart,
-    "set_option": set_option,
-    "unbind": unbind,
-}
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from .._arguments import (
     options_of,
     topic_of,
 )
-from .._engine._api import Pipe
+from .._engine._api import Command, Pipe, Plan
 from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
 from .._message import Frames, decode, encode
@@ -94,7 +94,7 @@ class Channel:
         ends = (endpoints_of("bind", bind), endpoints_of("connect", connect))
         if kind.name == "PUB":
             ends = (ends[0], tuple(dict.fromkeys(ends[1])))  # see _attach
-        plan = (None, kind.number, options_of(options), configurator, *(((), ()) if monitor else ends))
+        plan = Plan(None, kind.number, options_of(options), configurator, *(((), ()) if monitor else ends))
         self._open(kind, plan, check_maxsize("send_maxsize", send_maxsize), check_maxsize("recv_maxsize", recv_maxsize),
                    overflow, multipart, pump)  # fmt: skip
         if monitor:
@@ -105,7 +105,7 @@ class Channel:
     def _open(
         self,
         kind: Kind,
-        plan: tuple[Any, ...],
+        plan: Plan,
         send_maxsize: int | None,
         recv_maxsize: int | None,
         overflow: str,
@@ -152,7 +152,8 @@ class Channel:
         self.trace(self._pump.events)
         try:
             with self._callers.waiting("open", self._link.here()):
-                self._endpoint = self._pump.post("open", self._pipe, plan[0], number, *plan[2:]).wait()
+                opening = self._pump.post(self._pump.commands.open, self._pipe, plan._replace(kind=number))
+                self._endpoint = opening.wait()
         except BaseException:  # refused, or the caller was killed while it waited
             self._abandon()
             raise
@@ -225,7 +226,7 @@ class Channel:
             raise error
         if not self._pipe.pending():
             return True
-        call = self._pump.post("flush", self._pipe)
+        call = self._pump.post(self._pump.commands.flush, self._pipe)
         try:
             with self._callers.waiting("flush", self._link.here()):
                 call.wait(timeout)
@@ -234,7 +235,7 @@ class Channel:
             raise ended from ended.__cause__
         except BaseException as stopped:  # too late, or killed: leave nothing behind
             if not self.closed:
-                self._pump.post("forget_flush", self._pipe, call.reply)
+                self._pump.post(self._pump.commands.forget_flush, self._pipe, call.reply)
             if isinstance(stopped, TimedOut):
                 return False
             raise
@@ -336,19 +337,19 @@ class Channel:
 
     def bind(self, endpoint: str) -> None:
         """Bind to *endpoint*; a ``zmq.ZMQError`` names it."""
-        self._attach("bind", check_endpoint("endpoint", endpoint))
+        self._attach(self._pump.commands.bind, check_endpoint("endpoint", endpoint))
 
     def unbind(self, endpoint: str) -> None:
         """Undo a bind; of a wildcard give what :attr:`last_endpoint` said."""
-        self._detach("unbind", check_endpoint("endpoint", endpoint))
+        self._detach(self._pump.commands.unbind, check_endpoint("endpoint", endpoint))
 
     def connect(self, endpoint: str) -> None:
         """Connect to *endpoint*; whether anyone is there is not known when this returns."""
-        self._attach("connect", check_endpoint("endpoint", endpoint))
+        self._attach(self._pump.commands.connect, check_endpoint("endpoint", endpoint))
 
     def disconnect(self, endpoint: str) -> None:
         """Undo a connect; libzmq throws away what it still holds for that peer."""
-        self._detach("disconnect", check_endpoint("endpoint", endpoint))
+        self._detach(self._pump.commands.disconnect, check_endpoint("endpoint", endpoint))
 
     def setsockopt(self, option: int, value: Any) -> None:
         """Set a ZeroMQ socket option (in ZeroMQ's units). Most take effect for later binds and connects only.
@@ -357,20 +358,20 @@ class Channel:
         """
         if option == zmq.CONFLATE and self._kind.name == "PUB" and self._subscribers is not None:
             raise ValueError(f"{self}: give CONFLATE in options, when the channel is made")
-        self._call("set_option", check_option(option), value)
+        self._call(self._pump.commands.set_option, check_option(option), value)
 
     def getsockopt(self, option: int) -> Any:
         """The value of a ZeroMQ socket option."""
-        value = self._call("get_option", check_option(option))
+        value = self._call(self._pump.commands.get_option, check_option(option))
         return self._kind.number if option == zmq.TYPE else value  # an XPUB does the work of a PUB
 
     def subscribe(self, topic: str | bytes) -> None:
         """Receive messages that begin with *topic* (``""``: all), on a SUB channel."""
-        self._call("set_option", self._subscription(zmq.SUBSCRIBE), topic_of(topic))
+        self._call(self._pump.commands.set_option, self._subscription(zmq.SUBSCRIBE), topic_of(topic))
 
     def unsubscribe(self, topic: str | bytes) -> None:
         """Undo one :meth:`subscribe`."""
-        self._call("set_option", self._subscription(zmq.UNSUBSCRIBE), topic_of(topic))
+        self._call(self._pump.commands.set_option, self._subscription(zmq.UNSUBSCRIBE), topic_of(topic))
 
     @property
     def last_endpoint(self) -> str:
@@ -553,7 +554,7 @@ class Channel:
             prepare()
         self._pipe.open = False
         self._sends.line.nudge()
-        self._pump.send(reply, "close", self._pipe, linger, limit)
+        self._pump.send(reply, self._pump.commands.close, self._pipe, linger, limit)
 
     def push(self, message: Any) -> None:
         """Internal: put *message*, whatever the limit of the send queue: for what was put elsewhere, before a close."""
@@ -721,22 +722,22 @@ class Channel:
         self._pipe.open = False
         self._pump.leave(self)
         if self._pump.error() is None:
-            self._pump.post("close", self._pipe, 0.0, 0.0)
+            self._pump.post(self._pump.commands.close, self._pipe, 0.0, 0.0)
 
     def _start_monitored(self, bind: tuple[str, ...], connect: tuple[str, ...]) -> None:
         """The rest of the opening, once libzmq tells what happens."""
         try:
             tap_of(self)
             for endpoint in bind:
-                self._attach("bind", endpoint)
+                self._attach(self._pump.commands.bind, endpoint)
             for endpoint in connect:
-                self._attach("connect", endpoint)
+                self._attach(self._pump.commands.connect, endpoint)
         except BaseException:
             self._abandon()
             raise
 
-    def _attach(self, how: str, endpoint: str) -> None:
-        if self._kind.name == "PUB" and how == "connect":
+    def _attach(self, how: Command, endpoint: str) -> None:
+        if self._kind.name == "PUB" and how.__name__ == "connect":
             if endpoint in self._connected:
                 return  # as libzmq does for a PUB, but not for the XPUB that does its work
             self._connected.add(endpoint)
@@ -748,10 +749,10 @@ class Channel:
         except BaseException:
             self._connected.discard(endpoint)
             raise
-        if self.tap is not None and how == "bind":
+        if self.tap is not None and how.__name__ == "bind":
             self.tap.bound(endpoint, place)
 
-    def _detach(self, how: str, endpoint: str) -> None:
+    def _detach(self, how: Command, endpoint: str) -> None:
         self._call(how, endpoint)
         self._connected.discard(endpoint)
         if self.tap is not None:
@@ -763,13 +764,13 @@ class Channel:
         if ended is not None:
             raise ended
 
-    def _call(self, name: str, *args: Any) -> Any:
+    def _call(self, command: Command, *args: Any) -> Any:
         ended = self._put_error()
         if ended is not None:
             raise ended
         try:
-            with self._callers.waiting(name, self._link.here()):
-                return self._pump.post("call", self._pipe, name, *args).wait()
+            with self._callers.waiting(command.__name__, self._link.here()):
+                return self._pump.post(command, self._pipe, *args).wait()
         except zmq.ZMQError as error:
             if error.errno in (zmq.ENOTSOCK, zmq.ETERM):  # closed meanwhile
                 ended = self._put_error() or error

@@ -39,6 +39,7 @@ class Exchange:
         self._link = link
         self._pipe = pipe
         self._call = call
+        self._commands = channel.pump.commands
         # the hub's thread alone from here on
         self._line = Line(link, lambda: self._turn is None, lambda *_: None)  # who waits for a turn; no thread rings
         self._turn: object | None = None  # whose turn it is
@@ -88,7 +89,7 @@ class Exchange:
         else:
             sent = False
             if not self._correlates:
-                self._call("set_option", zmq.REQ_CORRELATE, 1)
+                self._call(self._commands.set_option, zmq.REQ_CORRELATE, 1)
                 self._correlates = True
         if not sent:
             self._channel.put(frames, True, _left(deadline))
@@ -100,13 +101,13 @@ class Exchange:
         """Give up the reply that may still come, and send instead; False if libzmq has nobody to send it to now."""
         try:
             if self._pipe.pending():
-                self._call("set_option", zmq.REQ_RELAXED, 1)
+                self._call(self._commands.set_option, zmq.REQ_RELAXED, 1)
                 if not self._channel.flush(_left(deadline)):
                     raise TimedOut
-            self._call("set_option", zmq.REQ_CORRELATE, 0 if self._correlates else 1)
+            self._call(self._commands.set_option, zmq.REQ_CORRELATE, 0 if self._correlates else 1)
         except BaseException:
             if not self._channel.closed:  # at rest it is strict; the next command comes after this one
-                self._channel.pump.post("call", self._pipe, "set_option", zmq.REQ_RELAXED, 0)
+                self._channel.pump.post(self._commands.set_option, self._pipe, zmq.REQ_RELAXED, 0)
             raise
         try:
             while True:
@@ -114,7 +115,7 @@ class Exchange:
         except Empty:
             pass
         self._correlates = True  # before the command: it is carried out even if who waits for it is killed
-        sent = bool(self._call("restart", frames))
+        sent = bool(self._call(self._commands.restart, frames))
         if sent:
             self.restarts += 1
             self.restart_bytes += measure(frames)[0]

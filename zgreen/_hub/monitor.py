@@ -132,7 +132,7 @@ class Tap:
                     "PAIR", connect=endpoint, options={zmq.RCVHWM: 0, zmq.LINGER: 0}, recv_maxsize=_BACKLOG,
                     overflow="drop_oldest", multipart=True, pump=pump,
                 )  # fmt: skip
-                call = pump.post("monitor", self._channel._pipe, self._pair._pipe, endpoint)
+                call = pump.post(pump.commands.monitor, self._channel._pipe, self._pair._pipe, endpoint)
                 self._asked = True
                 # now: whoever sets this later has not posted a bind or connect yet
                 self.gap = "" if _is_new(self._channel) else _BEFORE

@@ -21,6 +21,7 @@ from gevent.threadpool import ThreadPool
 
 from .._arguments import check_seconds
 from .._engine import choose
+from .._engine._api import Command, Engine
 from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
 from . import process
@@ -295,8 +296,13 @@ class Pump:
         if self._closing:
             raise ClosedError(f"{self} was shut down")
 
-    def post(self, command: str, *args: Any) -> Call:
-        """Internal: send a command to the owning thread; any thread."""
+    @property
+    def commands(self) -> Engine:
+        """Internal: what has the commands that `post` takes."""
+        return self._engine
+
+    def post(self, command: Command, *args: Any) -> Call:
+        """Internal: send a command, a method of `commands`, to the owning thread; any thread."""
         error = self.error()
         if error is not None:
             raise error
@@ -308,7 +314,7 @@ class Pump:
         """Internal: a reply, and the wait for it."""
         return Call(self._link, self.error, blocking)
 
-    def send(self, reply: Reply, command: str, *args: Any) -> None:
+    def send(self, reply: Reply, command: Command, *args: Any) -> None:
         """Internal: `post` for a reply that somebody has already; it gets the error, too."""
         error = self.error()
         if error is not None:
@@ -338,7 +344,7 @@ class Pump:
         self._link.start()
         self._pool = ThreadPool(1, hub=self._link.hub)
         reply = self._link.reply(lambda _: self._started.set())
-        self._engine.post(reply, "ping")
+        self._engine.post(reply, self._engine.ping)
         try:
             self._pool.spawn(self._engine.run).rawlink(self._on_gone)
         except BaseException:  # no thread is to be had; perhaps the next time
@@ -403,7 +409,7 @@ class Pump:
         if self._error is None:  # it may have ended by itself meanwhile
             if self._pool is None:  # never started: end it as any other, as its context's end may block
                 self._spawn()
-            self._engine.post(self._link.reply(lambda _: None), "stop")
+            self._engine.post(self._link.reply(lambda _: None), self._engine.stop)
         if not self._ended.wait(max(0.0, deadline - time.monotonic())):
             logger.error("%s: its thread did not end in time; is a socket of its context still open?", self)
             self._link.hub.loop.run_callback(self._on_gone, None)
@@ -422,7 +428,7 @@ class Pump:
 
     def _stop_thread(self, left: float) -> None:
         call = self.new_call(blocking=True)
-        self.send(call.reply, "stop")
+        self.send(call.reply, self._engine.stop)
         call.wait(min(_GRACE, left))
 
     def _end_without_hub(self, closes: list[Call], deadline: float, then: Callable[[float], None]) -> None:

@@ -16,6 +16,7 @@ import zmq
 from gevent import monkey
 from gevent.queue import Empty, ShutDown
 
+from .._engine._api import Plan
 from .._errors import BrokenError, ClosedError
 from .._sockets import kind_of
 from .channel import Channel
@@ -84,7 +85,7 @@ def register_socket(
     channel = Channel.__new__(Channel)
     if socket is not None:
         _taken.add(socket)
-    channel._open(kind, (socket, kind.number, (), configurator, (), ()), 1000, 1000, "block", False, pump)
+    channel._open(kind, Plan(socket, kind.number, (), configurator, (), ()), 1000, 1000, "block", False, pump)
     if out is not None:
         gevent.spawn(_feed_out, channel, out)
     if in_ is not None:

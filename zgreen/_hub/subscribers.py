@@ -16,6 +16,7 @@ import zmq
 from gevent import monkey
 from gevent.event import Event
 
+from .._engine._api import Plan
 from .._engine._mailbox import Bell
 from .._sockets import Kind
 from .link import Link
@@ -23,16 +24,15 @@ from .link import Link
 _RLock = monkey.get_original("_thread", "RLock")  # reentrant: a signal handler may get, too
 
 
-def socket_for(kind: Kind, plan: tuple[Any, ...]) -> int:
+def socket_for(kind: Kind, plan: Plan) -> int:
     """The type of socket to open for a channel: ZeroMQ's constant.
 
     An XPUB for a PUB channel: it sends the same, and tells of its subscribers. But not for a socket that others have
     made or configure, who may ask for what an XPUB cannot do; nor with CONFLATE, which it lacks.
     """
-    socket, number, options, configurator = plan[:4]
-    if kind.name != "PUB" or socket is not None or configurator is not None:
-        return int(number)
-    return int(zmq.PUB if zmq.CONFLATE in dict(options) else zmq.XPUB)
+    if kind.name != "PUB" or plan.socket is not None or plan.configurator is not None:
+        return plan.kind
+    return int(zmq.PUB if zmq.CONFLATE in dict(plan.options) else zmq.XPUB)
 
 
 class Subscribers:
