@@ -3,6 +3,8 @@
 import array
 import contextlib
 import logging
+import sys
+from statistics import median
 
 import gevent
 import gevent.queue
@@ -27,6 +29,7 @@ from support import (
 
 import zgreen
 from zgreen import BrokenError, Channel, ClosedError
+from zgreen._engine._api import STREAK
 
 NOBODY = "tcp://127.0.0.1:1"  # a port that nobody listens on
 
@@ -263,6 +266,35 @@ def test_put_on_a_full_queue(pump):
     assert client.flush(LIMIT)
     with pytest.raises(Empty):
         server.get_nowait()
+
+
+def test_calls_that_do_not_wait_stay_on_the_short_way(pump):
+    """However many come in a row: none is held up for the others' turn, so none pays for that."""
+    number = 3 * STREAK
+    client, server = channels(pump, "PUSH", "PULL")
+
+    def calls_in(function, *args):
+        """How many functions of Python one call of *function* takes."""
+        count = 0
+
+        def note(_frame, event, _arg):
+            nonlocal count
+            count += event == "call"
+
+        sys.setprofile(note)
+        try:
+            function(*args)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    for put in (client.put_nowait, lambda message: client.put(message, block=False)):
+        for get in (server.get_nowait, lambda: server.get(block=False)):
+            puts = [calls_in(put, b"x") for _ in range(number)]
+            wait_for(lambda: server.statistics().waiting == number)
+            gets = [calls_in(get) for _ in range(number)]
+            for calls in (puts, gets):  # a few of either half wake the owning thread
+                assert median(calls[number // 2 :]) == median(calls[: number // 2])
 
 
 def test_putters_wait_in_turn_and_only_they(pump):

@@ -15,7 +15,7 @@ import zmq
 from gevent import monkey
 from support import ANY, LIMIT, endpoint_of, inproc, run
 
-from zgreen._engine import _commands, _python, choose
+from zgreen._engine import _commands, _python
 from zgreen._engine._api import Plan
 from zgreen._engine._mailbox import Bell, Mailbox, Reply
 from zgreen._engine._python import PythonEngine
@@ -761,21 +761,6 @@ def test_closing_a_pipe_that_was_never_opened(bench):
         bench.ask("open", pipe, Plan(None, int(zmq.PUSH), (), None, (), ()))
 
 
-@pytest.mark.parametrize("maxsize", [1, 1000, None])
-def test_a_newcomer_leaves_all_while_a_turn_is_given(maxsize):
-    """Both engines: what is reserved is not taken, and not used, by the short way."""
-    for engine_class in {PythonEngine, choose(None)}:
-        engine = engine_class(context := zmq.Context(), Mailbox(), lambda: None)
-        pipe = engine.make_pipe(Owner(), int(zmq.PUSH), maxsize, maxsize, "block", False)
-        pipe.listen_for_room(None, sys.maxsize)
-        assert not pipe.offer(b"x")
-        assert not pipe.try_push(b"x", None, sys.maxsize)
-        pipe.listen_for_room(None, 0)
-        assert pipe.offer(b"x")
-        assert pipe.withdraw() == [(b"x", None)]
-        context.term()
-
-
 def test_a_put_that_races_with_the_end_is_not_lost(bench):
     """Pushed after the owning thread took what was there: the putter gets its message back."""
     pipe, _ = bench.open(zmq.PUSH)
@@ -808,9 +793,9 @@ def test_who_waits_for_room_is_left_asleep_while_a_ring_will_come(bench):
         assert not pipe.wakes()
         bench.step()  # a turn sends 100
         assert (pipe.pending(), pipe.wakes(), rung) == (300, False, [])
-        pipe.putters = 101
+        pipe.places_reserved = 101
         assert pipe.wakes()  # so many need all of it
-        pipe.putters = 1
+        pipe.places_reserved = 1
         bench.step()
         assert (pipe.pending(), pipe.wakes(), rung) == (200, True, [])  # much room
         bench.step()

@@ -27,57 +27,106 @@ class Owner(Protocol):
 STREAK = 100  # puts and gets on all pipes of an engine until it is due to let others run
 
 
-class Pipe(Protocol):
-    """The messages of one socket between the two sides; hub side.
+class PipeCounts(NamedTuple):
+    """What one pipe has counted since it was made. The owning thread alone writes these; any thread may read them.
 
-    `offer` and `take` are the short way, of one call: a put and a get where nothing is in the way. They count, even
-    if they refuse, and from `STREAK` on they refuse until `due` has been asked.
+    Each number is right by itself; they are not read at one moment.
     """
 
-    open: bool
-    finished: bool
-    sent: int
-    received: int
-    refused: int
-    dropped: int
-
-    # For statistics alone. As the counts above, the owning thread alone writes them.
-    sent_bytes: int  # of what libzmq has taken
-    received_bytes: int  # of what libzmq gave, the dropped included
+    sent: int  # messages that libzmq has taken
+    received: int  # messages that libzmq gave, the dropped ones included
+    refused: int  # messages that libzmq refused for good
+    dropped: int  # received messages that the overflow policy dropped
+    sent_bytes: int  # of the messages in `sent`
+    received_bytes: int  # of the messages in `received`
     peak_pending: int  # the most that were pending as a turn began: all but what is put while a turn sends
     peak_waiting: int  # the most that were there to be got as a turn ended
     send_turns: int  # turns in which libzmq took or refused any
     receive_turns: int  # turns in which any were received
     largest_send: int  # the most messages in one such turn
-    largest_receive: int
-    rings: int  # how often it told the hub, or a thread that waits, of room or a message
-    touches: int  # how often the hub side had to ask it to look at this pipe
+    largest_receive: int  # likewise
+    rings: int  # how often the owning thread told the hub, or a thread that waits, of room or of a message
+    touches: int  # how often the hub side had to ask the owning thread to look at this pipe
+
+
+class Pipe(Protocol):
+    """The messages of one socket between the two sides; hub side.
+
+    `offer` and `take` are a put and a get where nothing is in the way, in one call. They count each call, refused ones
+    too, and after `STREAK` of them they refuse until `due` has been asked. All others leave the counting alone.
+
+    What a queue must keep for the callers that wait in line is *reserved*, a plain number of places or messages:
+    `listen_for_room` and `listen_for_message` set it for `offer`, `take` and the like, the others are given it.
+    """
+
+    open: bool  # whether messages may be pushed; the hub side clears it at a close
+    finished: bool  # the owning thread does not look at what was pushed any more
+    # The hub side may turn these off: then `offer` and `offer_now`, or `take` and `take_now`, refuse.
+    direct_puts: bool
+    direct_gets: bool
+
+    def counts(self) -> PipeCounts:
+        """What was counted so far; any thread."""
+
+    # ------------------------------------------------------------------ one call where nothing is in the way
 
     def offer(self, message: Any) -> bool:
-        """Append a message that needs no `encode`, if there is more room than the putters need, and nothing is due."""
+        """Append a message that needs no `encode`. False if others are due, if there is no more room than the reserved
+        places, or if the message is not plain bytes (or, in the native engine, a list or tuple of bytes)."""
+
+    def offer_now(self, message: Any) -> bool:
+        """As `offer`, for callers that must not wait: does not count, and does not refuse because others are due."""
 
     def take(self) -> Any:
-        """The oldest message, if there are more than the getters need, and nothing is due; else None."""
+        """The oldest message. None if others are due, or if there are no more messages than the reserved ones."""
 
-    def due(self, more: int = 0) -> bool:
-        """Count *more* operations; whether it is time to let others run; if so, count anew."""
+    def take_now(self) -> Any:
+        """As `take`, for callers that must not wait: does not count, and does not refuse because others are due."""
 
-    def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool: ...
-    def try_pop(self, reserved: int) -> Any: ...
-    def listen_for_room(self, bell: Bell | None, putters: int) -> None:
-        """Have *bell* rung when there is room; so many wait for it, to whom `offer` leaves what they need."""
+    def count_one(self) -> None:
+        """Count an operation that neither `offer` nor `take` has seen."""
 
-    def listen_for_message(self, bell: Bell | None, getters: int) -> None:
-        """Have *bell* rung when there is a message; so many wait for it, to whom `take` leaves what they need."""
+    def due(self) -> bool:
+        """Whether it is time to let others run; if so, the count begins anew."""
+
+    # ------------------------------------------------------------------ the exact way, for callers that stand in line
+
+    def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool:
+        """Append *frames* (bytes, or a list or tuple of bytes) if there is more room than *reserved* places.
+
+        *reply*, if any, is completed when libzmq has taken the message or refused it for good.
+        """
+
+    def push_over(self, frames: Any) -> bool:
+        """Append *frames* whatever the limit of the queue: for what was put elsewhere before a close. False if it is
+        too late, as the pipe is closed."""
+
+    def try_pop(self, reserved: int) -> Any:
+        """The oldest message if there are more than *reserved*, else None."""
+
+    def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
+        """Have *bell* rung when there is room, and have `offer` keep *reserved* places free for those that wait."""
+
+    def listen_for_message(self, bell: Bell | None, reserved: int) -> None:
+        """Have *bell* rung when there is a message, and have `take` leave *reserved* messages to those that wait."""
 
     def wakes(self) -> bool:
-        """Whether who waits for room should look now: a put would be taken, and there is much room, or the owning
-        thread is not about to ring."""
+        """Whether a caller that waits for room should look now: a push would succeed, and there is much room, or the
+        owning thread is not about to ring."""
 
-    def pending(self) -> int: ...
-    def waiting(self) -> int: ...
-    def withdraw(self) -> list[tuple[Any, Reply | None]]: ...
-    def forget(self) -> None: ...
+    # ------------------------------------------------------------------ the rest
+
+    def pending(self) -> int:
+        """How many messages libzmq has neither taken nor refused for good."""
+
+    def waiting(self) -> int:
+        """How many received messages nobody has got."""
+
+    def withdraw(self) -> list[tuple[Any, Reply | None]]:
+        """Take all that was not sent, with its replies, for good; when the owning thread has ended."""
+
+    def forget(self) -> None:
+        """In the child of a fork: close the pipe, and give nothing of the parent's."""
 
 
 class Plan(NamedTuple):
@@ -105,7 +154,7 @@ class Engine(Protocol):
     def make_pipe(
         self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool
     ) -> Pipe:
-        """A pipe for a socket that `open` will make; hub side."""
+        """A pipe for a socket that `open` will make; hub side. A size of None: no limit."""
 
     def post(self, reply: Reply, command: Command, *args: Any) -> None:
         """Have the owning thread call ``command(reply, *args)``, a command of this engine; hub side.

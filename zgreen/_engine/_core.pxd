@@ -94,6 +94,8 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         DropOldest
         DropNewest
 
+    const size_t kNoLimit
+
     cdef cppclass Pipe:
         bool has_room(size_t)
         bool wakes(size_t)

@@ -25,13 +25,13 @@ from . cimport _core
 from ._core cimport Core, EventKind, Msg, NoticeKind, Overflow, Releases
 
 import os
-import sys
 import weakref
 from functools import partial
 
 import zmq
 
 from . import _api, _libzmq
+from ._api import PipeCounts
 from ._closing import Farewell
 from ._commands import Commands
 from ._mailbox import Mailbox
@@ -79,7 +79,7 @@ cdef class _Core:
     cdef readonly dict replies  # token -> Reply; whoever has the GIL
     cdef readonly object pipes  # number -> NativePipe, while it lives; whoever has the GIL
     cdef uint64_t last_token
-    cdef int streak  # see `_api.Pipe.due`; whoever has the GIL
+    cdef int streak  # see `_api.Pipe`; whoever has the GIL
 
     def __cinit__(self, signaler, hub_signaler):
         self.pid = getpid()
@@ -182,7 +182,8 @@ cdef class NativePipe:
     cdef bint multipart, forgotten
     cdef object hub  # the hub's mailbox
     cdef object room, message  # bells
-    cdef size_t putters, getters  # so many wait
+    cdef size_t places_reserved, messages_reserved  # see `_api.Pipe`
+    cdef public bint direct_puts, direct_gets
     cdef readonly object owner
     cdef public object socket  # the owning thread
     cdef public int fd  # likewise
@@ -194,8 +195,8 @@ cdef class NativePipe:
     cdef object __weakref__
 
     def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart):
-        cdef size_t out_max = sys.maxsize if out_maxsize is None else out_maxsize  # so many may be reserved
-        cdef size_t in_max = sys.maxsize if in_maxsize is None else in_maxsize
+        cdef size_t out_max = _core.kNoLimit if out_maxsize is None else out_maxsize
+        cdef size_t in_max = _core.kNoLimit if in_maxsize is None else in_maxsize
         cdef int policy = OVERFLOWS[overflow]
         self.pid = getpid()
         self.core = core
@@ -206,6 +207,7 @@ cdef class NativePipe:
         self.replies = []
         self.flushes = []
         self.names = set()
+        self.direct_puts = self.direct_gets = True
         self.pipe = new shared_ptr[_core.Pipe](core.core.make_pipe(kind, out_max, in_max, <Overflow> policy))
         self.p = self.pipe.get()
 
@@ -217,21 +219,45 @@ cdef class NativePipe:
 
     def offer(self, message):
         self.core.streak += 1
-        if self.core.streak > STREAK or not self.p.has_room(self.putters) or not is_plain(message):
+        return self.core.streak <= STREAK and self.push_plain(message)
+
+    def offer_now(self, message):
+        return self.push_plain(message)
+
+    cdef bint push_plain(self, message) except -1:
+        if not self.direct_puts or not self.p.has_room(self.places_reserved) or not is_plain(message):
             return False
         return self.push(message, None)
 
-    def due(self, int more=0):
-        self.core.streak += more
+    def take(self):
+        self.core.streak += 1
+        return self.pop_unreserved() if self.core.streak <= STREAK else None
+
+    def take_now(self):
+        return self.pop_unreserved()
+
+    cdef object pop_unreserved(self):
+        if not self.direct_gets or self.messages_reserved and self.p.waiting() <= self.messages_reserved:
+            return None
+        return self.pop()
+
+    def count_one(self):
+        self.core.streak += 1
+
+    def due(self):
         if self.core.streak <= STREAK:
             return False
         self.core.streak = 1  # the one that asks
         return True
 
-    def try_push(self, frames, reply, Py_ssize_t reserved):
-        if not (self.p.has_room(reserved) if reserved >= 0 else self.p.open.load()):
-            return False
-        return self.push(frames, reply)
+    def try_push(self, frames, reply, size_t reserved):
+        return self.p.has_room(reserved) and self.push(frames, reply)
+
+    def push_over(self, frames):
+        return self.p.open.load() and self.push(frames, None)
+
+    def try_pop(self, size_t reserved):
+        return self.pop() if self.p.waiting() > reserved else None
 
     cdef bint push(self, frames, reply) except -1:
         cdef _core.Message message
@@ -289,15 +315,6 @@ cdef class NativePipe:
         Py_INCREF(frame)
         return 0
 
-    def take(self):
-        self.core.streak += 1
-        if self.core.streak > STREAK or self.getters and self.p.waiting() <= self.getters:
-            return None
-        return self.pop()
-
-    def try_pop(self, size_t reserved):
-        return self.pop() if self.p.waiting() > reserved else None
-
     cdef object pop(self):
         cdef _core.Message message
         if self.forgotten or not self.p.pop(message):
@@ -314,7 +331,7 @@ cdef class NativePipe:
         return [frame_bytes(&message.frames()[i]) for i in range(message.count)]
 
     def wakes(self):
-        return self.p.wakes(self.putters)
+        return self.p.wakes(self.places_reserved)
 
     def pending(self):
         return self.p.pending()
@@ -356,14 +373,14 @@ cdef class NativePipe:
     def message_bell(self):
         return self.message
 
-    def listen_for_room(self, bell, size_t putters):
-        self.putters = putters
+    def listen_for_room(self, bell, size_t reserved):
+        self.places_reserved = reserved
         if bell is not self.room:
             self.room = bell
             self.set_bell(self.p.room, bell)
 
-    def listen_for_message(self, bell, size_t getters):
-        self.getters = getters
+    def listen_for_message(self, bell, size_t reserved):
+        self.messages_reserved = reserved
         if bell is not self.message:
             self.message = bell
             self.set_bell(self.p.message, bell)
@@ -418,61 +435,21 @@ cdef class NativePipe:
     def finished(self, bint value):
         self.p.finished.store(value)
 
+    def counts(self):
+        cdef _core.Pipe *p = self.p
+        return PipeCounts(
+            p.sent.load(), p.received.load(), p.refused.load(), p.dropped.load(), p.sent_bytes.load(),
+            p.received_bytes.load(), p.peak_pending.load(), p.peak_waiting.load(), p.send_turns.load(),
+            p.receive_turns.load(), p.largest_send.load(), p.largest_receive.load(), p.rings.load(), p.touches.load(),
+        )
+
     @property
     def sent(self):
         return self.p.sent.load()
 
     @property
-    def received(self):
-        return self.p.received.load()
-
-    @property
     def refused(self):
         return self.p.refused.load()
-
-    @property
-    def dropped(self):
-        return self.p.dropped.load()
-
-    @property
-    def sent_bytes(self):
-        return self.p.sent_bytes.load()
-
-    @property
-    def received_bytes(self):
-        return self.p.received_bytes.load()
-
-    @property
-    def peak_pending(self):
-        return self.p.peak_pending.load()
-
-    @property
-    def peak_waiting(self):
-        return self.p.peak_waiting.load()
-
-    @property
-    def send_turns(self):
-        return self.p.send_turns.load()
-
-    @property
-    def receive_turns(self):
-        return self.p.receive_turns.load()
-
-    @property
-    def largest_send(self):
-        return self.p.largest_send.load()
-
-    @property
-    def largest_receive(self):
-        return self.p.largest_receive.load()
-
-    @property
-    def rings(self):
-        return self.p.rings.load()
-
-    @property
-    def touches(self):
-        return self.p.touches.load()
 
     @property
     def number(self):

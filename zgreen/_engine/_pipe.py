@@ -7,13 +7,13 @@ and then reads the other's data, the other side writes the data and then reads t
 
 from __future__ import annotations
 
-import sys
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from ._api import STREAK
+from ._api import STREAK, PipeCounts
 
 if TYPE_CHECKING:
     from ._api import Owner
@@ -35,12 +35,12 @@ class Pipe:
     """Bounded both ways; made on the hub side, attached to its socket by the owning thread."""
 
     __slots__ = (
-        "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "dropped", "far", "fd", "finished", "flushes",
-        "getters", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send", "low", "message_bell",
-        "multipart", "names", "open", "out_low", "out_maxsize", "outgoing", "overflow", "owes_ring", "owner",
-        "parts", "peak_pending", "peak_waiting", "putters", "ready", "receive_turns", "received", "received_bytes",
-        "recv_frame", "refused", "replies", "rings", "room_bell", "send_frame", "send_turns", "sent", "sent_bytes",
-        "socket", "stalls", "starved", "touches",
+        "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "direct_gets", "direct_puts", "dropped",
+        "far", "fd", "finished", "flushes", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send",
+        "low", "message_bell", "messages_reserved", "multipart", "names", "open", "out_low", "out_maxsize", "outgoing",
+        "overflow", "owes_ring", "owner", "parts", "peak_pending", "peak_waiting", "places_reserved", "ready",
+        "receive_turns", "received", "received_bytes", "recv_frame", "refused", "replies", "rings", "room_bell",
+        "send_frame", "send_turns", "sent", "sent_bytes", "socket", "stalls", "starved", "touches",
     )  # fmt: skip
 
     def __init__(
@@ -59,10 +59,10 @@ class Pipe:
         self._streak = streak
         self.owner = owner
         self.kind = kind
-        self.out_maxsize = sys.maxsize if out_maxsize is None else out_maxsize
-        self.in_maxsize = sys.maxsize if in_maxsize is None else in_maxsize
-        self.low = self.in_maxsize // 2  # new credit is worth a wake-up from here down
-        self.out_low = self.out_maxsize // 4  # so few pending, or more room than this, are worth a wake-up
+        self.out_maxsize = math.inf if out_maxsize is None else out_maxsize
+        self.in_maxsize = math.inf if in_maxsize is None else in_maxsize
+        self.low = self.in_maxsize / 2  # new credit is worth a wake-up from here down
+        self.out_low = self.out_maxsize / 4  # so few pending, or more room than this, are worth a wake-up
         self.overflow = overflow
         self.bounded = overflow == "block"
         self.multipart = multipart
@@ -72,9 +72,10 @@ class Pipe:
         # --- the hub side writes, under its queue's lock; the owning thread reads
         self.room_bell: Bell | None = None  # whom to tell that there is room
         self.message_bell: Bell | None = None  # whom to tell that there is a message
-        self.putters = 0  # so many wait for room
-        self.getters = 0  # so many wait for a message
+        self.places_reserved = 0  # places that `offer` keeps free
+        self.messages_reserved = 0  # messages that `take` leaves
         self.open = True  # puts are welcome
+        self.direct_puts = self.direct_gets = True  # see `_api.Pipe`
         # --- the owning thread sets these, the hub side clears them when it rings
         self.idle = True  # nothing to send as far as it knows
         self.starved = False  # it does not receive for lack of credit
@@ -108,50 +109,83 @@ class Pipe:
 
     # ------------------------------------------------------------------ hub side (greenlets and foreign threads)
 
+    def counts(self) -> PipeCounts:
+        """See `_api.Pipe`."""
+        return PipeCounts(
+            self.sent, self.received, self.refused, self.dropped, self.sent_bytes, self.received_bytes,
+            self.peak_pending, self.peak_waiting, self.send_turns, self.receive_turns,
+            self.largest_send, self.largest_receive, self.rings, self.touches,
+        )  # fmt: skip
+
     def offer(self, message: Any) -> bool:
+        """See `_api.Pipe`. What `try_push` does stands here once more: a call in Python costs a fifth of a put."""
         streak = self._streak
         streak.count += 1
-        if streak.count > STREAK or type(message) is not bytes:
+        if streak.count > STREAK or not self.direct_puts or type(message) is not bytes:
             return False
-        return self.try_push(message, None, self.putters)
+        if not self.open or len(self.outgoing) + self.places_reserved >= self.out_maxsize:
+            return False
+        return self._push(message, None)
+
+    def offer_now(self, message: Any) -> bool:
+        """See `_api.Pipe`."""
+        return self.direct_puts and type(message) is bytes and self.try_push(message, None, self.places_reserved)
 
     def take(self) -> Any:
+        """See `_api.Pipe`."""
         streak = self._streak
         streak.count += 1
-        if streak.count > STREAK:
+        if streak.count > STREAK or not self.direct_gets:
             return None
-        return self.try_pop(self.getters)
+        return self.try_pop(self.messages_reserved)
 
-    def due(self, more: int = 0) -> bool:
-        self._streak.count += more
+    def take_now(self) -> Any:
+        """See `_api.Pipe`."""
+        return self.try_pop(self.messages_reserved) if self.direct_gets else None
+
+    def count_one(self) -> None:
+        """See `_api.Pipe`."""
+        self._streak.count += 1
+
+    def due(self) -> bool:
+        """See `_api.Pipe`."""
         if self._streak.count <= STREAK:
             return False
         self._streak.count = 1  # the one that asks
         return True
 
     def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool:
-        """Append a message if there is more room than the *reserved* (for those who wait already) places."""
+        """See `_api.Pipe`."""
         if not self.open or len(self.outgoing) + reserved >= self.out_maxsize:
             return False
+        return self._push(frames, reply)
+
+    def push_over(self, frames: Any) -> bool:
+        """See `_api.Pipe`."""
+        return self.open and self._push(frames, None)
+
+    def _push(self, frames: Any, reply: Reply | None) -> bool:
         item = (frames, reply)
         self.outgoing.append(item)
-        if self.finished:
-            # a foreign thread lost the race against the end: the owning thread set `finished` and then took what
-            # was there; whoever has the item now answers for it
-            try:
-                self.outgoing.remove(item)
-            except ValueError:
-                pass
-            else:
-                return False
+        if self.finished and self._take_back(item):
+            return False
         if self.idle:
             self.idle = False
             self.owes_ring = True  # before: the turn that this asks for pays it
             self._mailbox.send(self)
         return True
 
+    def _take_back(self, item: tuple[Any, Reply | None]) -> bool:
+        """Whether a foreign thread has lost the race against the end: the owning thread set `finished` and then took
+        what was there. If it took *item*, it answers for it."""
+        try:
+            self.outgoing.remove(item)
+        except ValueError:
+            return False
+        return True
+
     def try_pop(self, reserved: int) -> Any:
-        """The oldest message if there are more than *reserved* (for those who wait already), else None."""
+        """See `_api.Pipe`."""
         if len(self.incoming) <= reserved:
             return None
         try:
@@ -163,21 +197,23 @@ class Pipe:
             self._mailbox.send(self)
         return message
 
-    def listen_for_room(self, bell: Bell | None, putters: int) -> None:
+    def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
         self.room_bell = bell
-        self.putters = putters
+        self.places_reserved = reserved
 
-    def listen_for_message(self, bell: Bell | None, getters: int) -> None:
+    def listen_for_message(self, bell: Bell | None, reserved: int) -> None:
         self.message_bell = bell
-        self.getters = getters
+        self.messages_reserved = reserved
 
     def wakes(self) -> bool:
         # To wake one costs ten times a put: so, while the owning thread makes more room and will ring, nobody is woken
         # for a little of it. Where they are so many that each will put one message and wait again, nothing is gained.
         if not self.open or self.finished:  # a push would fail; who waits is told of the end
             return False
-        room = self.out_maxsize - len(self.outgoing)
-        return room > self.out_low or (room > 0 and (not self.owes_ring or self.putters > self.out_low))
+        pending = len(self.outgoing)
+        if pending < self.out_maxsize * 0.75:  # so there is more room than out_low
+            return True
+        return pending < self.out_maxsize and (not self.owes_ring or self.places_reserved > self.out_low)
 
     def pending(self) -> int:
         """How many messages libzmq has not taken."""
@@ -212,9 +248,9 @@ class Pipe:
         self.recv_frame = zmq.backend.Socket.recv.__get__(socket)
         self.fd = int(socket.get(zmq.FD))
 
-    def credit(self) -> int:
+    def credit(self) -> float:
         """How many messages may be received: the room in `incoming`; no limit where the user chose to drop."""
-        return self.in_maxsize - len(self.incoming) if self.bounded else sys.maxsize
+        return self.in_maxsize - len(self.incoming) if self.bounded else math.inf
 
     def deliver(self, message: Any) -> None:
         """Append one received message, or drop one as the user chose."""

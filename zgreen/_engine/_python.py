@@ -262,7 +262,7 @@ class PythonEngine(Commands):
         """Receive while there is credit, up to a turn's worth."""
         before = pipe.received
         try:
-            for _ in range(min(_TURN, pipe.credit())):
+            for _ in range(int(min(_TURN, pipe.credit()))):
                 message = _receive(pipe)
                 if message is None:
                     break

@@ -17,6 +17,8 @@ namespace zgreen {
 
 enum class Overflow : uint8_t { Block, DropOldest, DropNewest };
 
+constexpr size_t kNoLimit = SIZE_MAX;  // the size of a queue without a limit: never reached
+
 class Pipe;
 
 // What the hub side has for the owning thread: pipes to look at, and whether there is mail.
@@ -103,12 +105,12 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
 
     // --- hub side
     bool has_room(size_t reserved);
-    // Whether one of so many who wait for room should look now. To wake one costs ten times a put: so, while the owning
-    // thread makes more room and will ring, nobody is woken for a little of it. Where they are so many that each will
-    // put one message and wait again, nothing is gained by that.
-    bool wakes(size_t putters) {
+    // Whether the first of those that wait for room should look now; `reserved` places are theirs. To wake one costs ten
+    // times a put: so, while the owning thread makes more room and will ring, nobody is woken for a little of it. Where
+    // they are so many that each will put one message and wait again, nothing is gained by that.
+    bool wakes(size_t reserved) {
         if (finished.load()) return false;  // a push would fail; who waits is told of the end
-        return has_room(out_low()) || ((!owes_ring.load() || putters > out_low()) && has_room(0));
+        return has_room(out_low()) || ((!owes_ring.load() || reserved > out_low()) && has_room(0));
     }
     bool push(Message &&message);  // false: too late, the message is still the caller's
     bool pop(Message &message);

@@ -125,11 +125,11 @@ class Channel:
         self._pipe: Pipe = self._pump.make_pipe(self, number, send_maxsize, recv_maxsize, overflow, bool(multipart))
         self._subscribers = Subscribers(self._link, self._pipe, kind.receives) if number == zmq.XPUB else None
         self._connected: set[str] = set()  # of a PUB; whoever connects
-        self._offer = self._pipe.offer if kind.sends else _refuse
-        self._take = self._pipe.take if self._subscribers is None else self._subscribers.take
+        self._pipe.direct_puts = kind.sends
         self._sends: SendQueue | TracedSends = SendQueue(self._link, self._pipe, self._put_error)
-        incoming: Any = self._subscribers or self._pipe
-        self._receives: RecvQueue | TracedReceives = RecvQueue(self._link, incoming, self._get_error)
+        takes: Any = self._subscribers or self._pipe
+        self._takes = takes
+        self._receives: RecvQueue | TracedReceives = RecvQueue(self._link, takes, self._get_error)
         # any thread reads these; the hub's thread writes, but _closing, which whoever closes sets
         self._error: Callable[[], BaseException] | None = None  # the end: what callers get from now on
         self._closing = False
@@ -172,8 +172,10 @@ class Channel:
         An exception, be it a ``gevent.Timeout`` or a kill, means that the message was not put. Each greenlet's messages
         keep their order. From a thread that is not the pump's hub's, a wait blocks that whole thread.
         """
-        if self._offer(message):
-            return
+        if not (self._pipe.offer(message) if block else self._pipe.offer_now(message)):
+            self._put(message, block, timeout)
+
+    def _put(self, message: Any, block: bool, timeout: float | None) -> None:
         frames = encode(message)
         if not self._kind.sends:
             raise self._cannot("send")
@@ -183,7 +185,8 @@ class Channel:
 
     def put_nowait(self, message: Any) -> None:
         """``put(message, block=False)``."""
-        self.put(message, False)
+        if not self._pipe.offer_now(message):
+            self._put(message, False, None)
 
     def send(self, message: Any) -> AsyncResult[None]:
         """Put *message*, waiting for room, and return an AsyncResult: set when libzmq has taken the message, or the
@@ -196,7 +199,8 @@ class Channel:
             raise self._cannot("send")
         if not self._link.here():
             raise RuntimeError("send() gives an AsyncResult of the pump's hub: from another thread use put()")
-        if self._pipe.due(1):
+        self._pipe.count_one()
+        if self._pipe.due():
             self._link.breathe()
         result: AsyncResult[None] = AsyncResult()
 
@@ -279,9 +283,10 @@ class Channel:
 
         An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
         """
-        message = self._take()
-        if message is not None:
-            return message
+        message = self._takes.take() if block else self._takes.take_now()
+        return self._get(block, timeout) if message is None else message
+
+    def _get(self, block: bool, timeout: float | None) -> Any:
         if not self._kind.receives:
             raise self._cannot("receive")
         if block and self._pipe.due():
@@ -294,7 +299,8 @@ class Channel:
 
     def get_nowait(self) -> Any:
         """``get(block=False)``."""
-        return self.get(False)
+        message = self._takes.take_now()
+        return self._get(False, None) if message is None else message
 
     def __iter__(self) -> Channel:
         return self
@@ -471,31 +477,31 @@ class Channel:
 
     def statistics(self) -> ChannelStatistics:
         """A snapshot of the counts since the channel was made; cheap: no thread is asked. From any thread."""
-        pipe = self._pipe
+        pipe, counts = self._pipe, self._pipe.counts()
         restarts, restart_bytes = (self._exchange.restarts, self._exchange.restart_bytes) if self._exchange else (0, 0)
         sends, receives = self._sends.line, self._receives.line
-        pending, unsent, dropped = pipe.pending(), self._unsent, pipe.dropped
+        pending, unsent, dropped = pipe.pending(), self._unsent, counts.dropped
         received = received_bytes = receive_turns = largest_receive = waiting = peak_waiting = 0
         if self._kind.receives:
             waiting = (self._subscribers or pipe).waiting()
-            received, received_bytes = pipe.received, pipe.received_bytes
-            receive_turns, largest_receive = pipe.receive_turns, pipe.largest_receive
-            peak_waiting = pipe.peak_waiting
+            received, received_bytes = counts.received, counts.received_bytes
+            receive_turns, largest_receive = counts.receive_turns, counts.largest_receive
+            peak_waiting = counts.peak_waiting
         self._peaks = (
-            max(self._peaks[0], pipe.peak_pending, pending, unsent if self._error else 0),
+            max(self._peaks[0], counts.peak_pending, pending, unsent if self._error else 0),
             max(self._peaks[1], peak_waiting, waiting),
         )
         drops = {self._sizes[2]: dropped, "unsent": unsent}
         return ChannelStatistics(
-            pipe.sent + restarts, received, pending, waiting, pipe.refused, dropped, unsent,
+            counts.sent + restarts, received, pending, waiting, counts.refused, dropped, unsent,
             len(sends), len(receives),
-            pipe.sent_bytes + restart_bytes, received_bytes,
+            counts.sent_bytes + restart_bytes, received_bytes,
             *self._peaks,
             sends.waits, receives.waits, sends.waited(), receives.waited(),
             Counts(self._refusals),
             Counts({cause: number for cause, number in drops.items() if number}),
-            pipe.send_turns, receive_turns, pipe.largest_send, largest_receive,
-            pipe.rings, pipe.touches,
+            counts.send_turns, receive_turns, counts.largest_send, largest_receive,
+            counts.rings, counts.touches,
             self._last_error,
         )  # fmt: skip
 
@@ -560,7 +566,7 @@ class Channel:
         """Internal: put *message*, whatever the limit of the send queue: for what was put elsewhere, before a close."""
         try:
             frames = encode(message)
-            if not self._pipe.try_push(frames, None, -sys.maxsize):
+            if not self._pipe.push_over(frames):
                 raise self._put_error() or ClosedError(f"{self} is closed")
             if isinstance(self._sends, TracedSends):
                 self._sends.tell("put", frames)
@@ -635,9 +641,8 @@ class Channel:
         elif self._kind.receives:
             self._receives = TracedReceives(self, events, self._receives, self._pipe, self._link)
         # last: what goes the short way until then is not told, but goes
-        self._offer = _refuse if listened or not self._kind.sends else self._pipe.offer
-        takes = self._pipe.take if self._subscribers is None else self._subscribers.take
-        self._take = _nothing if listened and self._kind.receives else takes
+        self._pipe.direct_puts = self._kind.sends and not listened
+        self._pipe.direct_gets = not listened
 
     def _traced_failed(self, error: BaseException, frames: Frames) -> None:
         """As the owning thread does for a message that nobody waits for; the hub."""
@@ -793,12 +798,3 @@ class Channel:
         if self._kind.name != "SUB":
             raise TypeError(f"{self}: only a SUB socket has subscriptions to set")
         return int(option)
-
-
-def _refuse(_message: Any) -> bool:
-    """In place of `Pipe.offer`, for sockets that cannot send, and while puts are told to `Pump.on_event`."""
-    return False
-
-
-def _nothing() -> None:
-    """In place of `Pipe.take`, while gets are told to `Pump.on_event`."""

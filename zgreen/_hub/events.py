@@ -123,8 +123,6 @@ class TracedSends:
 
     def put(self, frames: Any, reply: Reply | None, block: bool, timeout: float | None) -> None:
         """See `SendQueue.put`."""
-        if block and self._pipe.due(1):  # in place of Pipe.offer, which counts
-            self._link.breathe()
         self.queue.put(frames, self._traced(frames, reply), block, timeout)
         self.tell("put", frames)
 
@@ -165,8 +163,9 @@ class TracedReceives:
         self._pipe = pipe
         self._link = link
         self._lock = _RLock()  # over what follows; whoever looks
-        self._messages = pipe.received  # told so far
-        self._bytes = pipe.received_bytes
+        counts = pipe.counts()
+        self._messages = counts.received  # told so far
+        self._bytes = counts.received_bytes
         queue.line.listen_idle(Bell(link.mailbox, self._look))
 
     def stop(self) -> None:
@@ -175,8 +174,6 @@ class TracedReceives:
 
     def get(self, block: bool, timeout: float | None) -> Any:
         """See `RecvQueue.get`; who called it calls `tell_got`, of what is in this place when the wait is over."""
-        if block and self._pipe.due(1):  # in place of Pipe.take, which counts
-            self._link.breathe()
         return self.queue.get(block, timeout)
 
     def tell_got(self, message: Any) -> None:
@@ -185,7 +182,8 @@ class TracedReceives:
 
     def _look(self) -> None:
         with self._lock:
-            messages, size = self._pipe.received - self._messages, self._pipe.received_bytes - self._bytes
+            counts = self._pipe.counts()
+            messages, size = counts.received - self._messages, counts.received_bytes - self._bytes
             if not messages:
                 return
             self._messages += messages

@@ -44,7 +44,7 @@ class Exchange:
         self._line = Line(link, lambda: self._turn is None, lambda *_: None)  # who waits for a turn; no thread rings
         self._turn: object | None = None  # whose turn it is
         self._correlates = False  # all that the REQ may still get a reply to was sent with REQ_CORRELATE
-        self._answered = 0  # pipe.sent when the last reply was got; -1: a reply may still come
+        self._answered = 0  # how many were sent when the last reply was got; -1: a reply may still come
         # what the restart command has sent: the pipe did not count it
         self.restarts = 0
         self.restart_bytes = 0
@@ -82,7 +82,7 @@ class Exchange:
 
     def _exchange(self, frames: Frames, deadline: float | None) -> Any:
         pipe = self._pipe
-        at_rest = pipe.sent == self._answered and not pipe.pending() and not pipe.waiting()
+        at_rest = pipe.counts().sent == self._answered and not pipe.pending() and not pipe.waiting()
         self._answered = -1
         if not at_rest:
             sent = self._restart(frames, deadline)
@@ -94,7 +94,7 @@ class Exchange:
         if not sent:
             self._channel.put(frames, True, _left(deadline))
         reply = self._channel.get(True, _left(deadline))
-        self._answered = pipe.sent
+        self._answered = pipe.counts().sent
         return reply
 
     def _restart(self, frames: Frames, deadline: float | None) -> bool:

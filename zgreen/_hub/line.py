@@ -166,15 +166,15 @@ class Line:
         return [(waiter.who, (now - waiter.since) / 1e9) for waiter in tuple(self._waiters)]
 
     def _tell_pipe(self) -> None:
-        """Whom to ring, and how much a newcomer must leave; all, while a turn is given: it must come here, to claim
-        it. Under the lock."""
+        """Tell the pipe which bell to ring and how much is reserved for the waiters, and for the turn of a callback
+        while it lasts: that is claimed here. Under the lock."""
         waiting = len(self._waiters)
         if not waiting:
             bell = self._idle_bell
         else:
             head = self._waiters[0]
             bell = head.bell if type(head) is _ThreadWaiter else self._bell
-        self._listen(bell, sys.maxsize if self._turn else waiting)
+        self._listen(bell, waiting + self._turn)
 
     def listen_idle(self, bell: Bell | None) -> None:
         """Have *bell* rung when there is something while nobody waits; any thread."""

@@ -73,12 +73,19 @@ class Subscribers:
 
     def take(self) -> Any:
         """As the pipe's; of a PUB there is nothing to be had."""
-        if not self._keep:
+        return self._take(self._pipe.take)
+
+    def take_now(self) -> Any:
+        """Likewise."""
+        return self._take(self._pipe.take_now)
+
+    def _take(self, take: Callable[[], Any]) -> Any:
+        if not self._keep or not self._pipe.direct_gets:
             return None
         with self._lock:
             if self._seen:
                 return self._seen.popleft() if self.waiting() > self._getters else None
-            message = self._pipe.take()
+            message = take()
             if message is not None:
                 self._note(message)
             return message

@@ -1,0 +1,298 @@
+"""The pipe, as the hub side uses it: the same tests for each engine, driven one step at a time, without gevent.
+
+This thread plays both sides: it is the hub side that pushes and pops, and by `step` the owning thread.
+"""
+
+import time
+
+import pytest
+import zmq
+from support import LIMIT, inproc
+
+from zgreen._engine import _api, choose
+from zgreen._engine._api import Plan
+from zgreen._engine._mailbox import Mailbox, Reply
+
+
+class Owner:
+    """What a channel is to its pipe: it keeps what it is told."""
+
+    def __init__(self):
+        self.refusals = []
+        self.end = None
+
+    def refused(self, frames, error):
+        self.refusals.append((frames, error))
+
+    def ended(self, unsent, held, error):
+        self.end = (unsent, held, error)
+
+
+class Bench:
+    """An engine of the suite's kind, and the hub side's half of it."""
+
+    def __init__(self):
+        self.context = zmq.Context()
+        self.hub = Mailbox()
+        self.done = []  # replies that have come, in order
+        self.engine = choose(None)(self.context, self.hub, lambda: None)
+        self.over = False
+
+    def step(self, times=1, timeout=0):
+        for _ in range(times):
+            self.over = not self.engine.step(timeout)
+            self.take_mail()
+
+    def take_mail(self):
+        calls = []
+        self.engine.look(calls)
+        while (item := self.hub.take()) is not None:
+            calls.append(item)
+        for call in calls:
+            call()
+
+    def until(self, condition, what="the condition"):
+        """Step until *condition* is true."""
+        deadline = time.monotonic() + LIMIT
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"waited {LIMIT:g} s for {what}"
+            self.step(timeout=0.01)
+        return value
+
+    def reply(self):
+        return Reply(self.hub, self.done.append)
+
+    def post(self, command, *args):
+        reply = self.reply()
+        self.engine.post(reply, getattr(self.engine, command), *args)
+        return reply
+
+    def ask(self, command, *args):
+        """Post a command and step until its reply is there: the value, or the error raised."""
+        reply = self.post(command, *args)
+        self.until(lambda: reply in self.done, f"the reply to {command}")
+        if reply.error is not None:
+            raise reply.error
+        return reply.value
+
+    def make(self, kind=zmq.PUSH, out=1000, in_=1000, overflow="block"):
+        """A pipe that has no socket."""
+        return self.engine.make_pipe(Owner(), int(kind), out, in_, overflow, False)
+
+    def open(self, kind, bind=(), connect=(), options=(), **sizes):
+        pipe = self.make(kind, **sizes)
+        self.ask("open", pipe, Plan(None, int(kind), options, None, bind, connect))
+        return pipe
+
+    def pair(self, kinds=(zmq.PUSH, zmq.PULL), **sizes):
+        """Two pipes whose sockets are connected; *sizes* are the second's."""
+        endpoint = inproc()
+        return self.open(kinds[0], bind=(endpoint,)), self.open(kinds[1], connect=(endpoint,), **sizes)
+
+    def receiver(self, number, **sizes):
+        """A pipe with that many messages to be got."""
+        source, pipe = self.pair(**sizes)
+        for message in numbers(number):
+            assert source.try_push(message, None, 0)
+        self.until(lambda: pipe.waiting() == number, "the messages")
+        return pipe
+
+    def end(self):
+        if not self.over:
+            self.post("stop")
+            self.until(lambda: self.over)
+        self.engine.run()  # which only ends it
+        self.take_mail()
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    yield bench
+    bench.end()
+
+
+def numbers(*range_):
+    return [b"%d" % i for i in range(*range_)]
+
+
+def withdrawn(pipe):
+    return [frames for frames, _ in pipe.withdraw()]
+
+
+# ---------------------------------------------------------------------- the short way, and what is in its way
+
+
+def test_what_is_reserved_is_left(bench):
+    """The short way keeps what belongs to the callers that wait; the exact way keeps what it is told to."""
+    pipe = bench.make(out=10)
+    pipe.listen_for_room(None, 8)
+    assert [pipe.offer(b"%d" % i) for i in range(4)] == [True, True, False, False]
+    assert pipe.offer_now(b"2") is False
+    assert pipe.try_push(b"2", None, 8) is False
+    assert pipe.try_push(b"2", None, 7) is True
+    assert withdrawn(pipe) == numbers(3)
+
+
+def test_messages_that_are_reserved_are_left(bench):
+    pipe = bench.receiver(6)
+    pipe.listen_for_message(None, 4)
+    assert [pipe.take(), pipe.take(), pipe.take(), pipe.take_now()] == [b"0", b"1", None, None]
+    assert pipe.try_pop(4) is None
+    assert pipe.try_pop(3) == b"2"
+    pipe.listen_for_message(None, 0)
+    assert [pipe.take(), pipe.take_now(), pipe.try_pop(0), pipe.take()] == [b"3", b"4", b"5", None]
+
+
+def test_a_queue_without_a_limit(bench):
+    """There is room beside whatever is reserved."""
+    pipe = bench.make(out=None, in_=None)
+    pipe.listen_for_room(None, 1000)
+    assert pipe.offer(b"0")
+    assert pipe.try_push(b"1", None, 10**6)
+    assert pipe.wakes()
+    assert withdrawn(pipe) == numbers(2)
+
+
+def test_only_plain_messages_go_the_short_way(bench):
+    pipe = bench.make()
+    for message in ("text", b"", [], ["text"], [b"1", "text"], bytearray(b"1"), None, (b"1", 2)):
+        taken = message == b""
+        assert pipe.offer(message) is taken
+        assert pipe.offer_now(message) is taken
+    assert withdrawn(pipe) == [b"", b""]
+
+
+@pytest.mark.parametrize("name", ["offer", "offer_now"])
+def test_direct_puts_can_be_turned_off(bench, name):
+    pipe = bench.make()
+    pipe.direct_puts = False
+    assert getattr(pipe, name)(b"0") is False
+    assert pipe.try_push(b"0", None, 0)  # the exact way is open
+    pipe.direct_puts = True
+    assert getattr(pipe, name)(b"1") is True
+    assert withdrawn(pipe) == numbers(2)
+
+
+@pytest.mark.parametrize("name", ["take", "take_now"])
+def test_direct_gets_can_be_turned_off(bench, name):
+    pipe = bench.receiver(2)
+    pipe.direct_gets = False
+    assert getattr(pipe, name)() is None
+    assert pipe.try_pop(0) == b"0"  # the exact way is open
+    pipe.direct_gets = True
+    assert getattr(pipe, name)() == b"1"
+
+
+# ---------------------------------------------------------------------- whose turn it is
+
+
+def test_after_a_streak_others_are_due(bench):
+    """The short way refuses until that has been asked; all pipes of an engine count together."""
+    pipe, full, empty = bench.make(out=None), bench.make(out=1), bench.make(zmq.PULL)
+    assert full.offer(b"0")
+    assert not pipe.due()
+    for i in range(_api.STREAK - 1):
+        assert not (full.offer(b"1") if i % 2 else empty.take())  # refused for another reason, and counted
+    assert not pipe.due()
+    assert pipe.offer(b"0") is False
+    assert pipe.due()
+    assert not pipe.due()  # its caller is the first of the next streak
+    assert pipe.offer(b"0") is True
+    for _ in range(_api.STREAK - 2):
+        pipe.count_one()
+    assert not pipe.due()
+    pipe.count_one()
+    assert pipe.due()
+    assert withdrawn(pipe) == withdrawn(full) == [b"0"]
+
+
+def test_calls_that_must_not_wait_are_not_held_up(bench):
+    """They neither count nor refuse because others are due."""
+    source, pipe = bench.pair()
+    number = 3 * _api.STREAK
+    assert all(source.offer_now(b"%d" % i) for i in range(number))
+    assert not source.due()
+    bench.until(lambda: pipe.waiting() == number)
+    assert [pipe.take_now() for _ in range(number)] == numbers(number)
+    assert not source.due()
+    for _ in range(_api.STREAK + 1):
+        source.count_one()
+    assert source.offer(b"0") is False
+    assert source.offer_now(b"0") is True
+    bench.until(pipe.waiting)
+    assert pipe.take() is None
+    assert pipe.take_now() == b"0"
+    assert source.due()
+
+
+def test_calls_that_are_turned_off_count(bench):
+    pipe = bench.make()
+    pipe.direct_puts = pipe.direct_gets = False
+    for i in range(_api.STREAK + 1):
+        assert not pipe.due()
+        assert not (pipe.offer(b"0") if i % 2 else pipe.take())
+    assert pipe.due()
+
+
+# ---------------------------------------------------------------------- beyond the limit, and too late
+
+
+def test_push_over_knows_no_limit(bench):
+    pipe = bench.make(out=2)
+    pipe.listen_for_room(None, 5)
+    assert [pipe.push_over(message) for message in numbers(4)] == [True] * 4
+    assert pipe.push_over((b"4", b"5")) is True
+    assert pipe.pending() == 5
+    assert not pipe.try_push(b"x", None, 0)
+    assert withdrawn(pipe) == [*numbers(4), (b"4", b"5")]
+
+
+def test_nothing_is_pushed_into_a_closed_pipe(bench):
+    pipe = bench.make()
+    pipe.open = False
+    assert [pipe.offer(b"0"), pipe.offer_now(b"0"), pipe.try_push(b"0", None, 0), pipe.push_over(b"0")] == [False] * 4
+    assert pipe.pending() == 0
+
+
+def test_nothing_is_pushed_when_the_owning_thread_has_looked_for_the_last_time(bench):
+    """The hub side has not been told: this is a thread that has just found the pipe open."""
+    pipe = bench.open(zmq.PUSH)
+    bench.ask("close", pipe, 0.0, 0.0)
+    assert pipe.open
+    assert pipe.finished
+    reply = bench.reply()
+    assert [pipe.offer(b"0"), pipe.offer_now(b"0"), pipe.try_push(b"0", reply, 0), pipe.push_over(b"0")] == [False] * 4
+    assert pipe.pending() == 0
+    assert reply not in bench.done
+
+
+# ---------------------------------------------------------------------- counts
+
+
+def test_counts(bench):
+    """One tuple, the fields in the order that the interface promises."""
+    assert _api.PipeCounts._fields == (
+        "sent", "received", "refused", "dropped", "sent_bytes", "received_bytes", "peak_pending", "peak_waiting",
+        "send_turns", "receive_turns", "largest_send", "largest_receive", "rings", "touches",
+    )  # fmt: skip
+    source, pipe = bench.pair(overflow="drop_newest", in_=3)
+    assert pipe.counts() == (0,) * 14
+    assert source.counts() == (0,) * 14
+    for message in [*numbers(4), (b"45", b"67")]:
+        assert source.try_push(message, None, 0)
+    bench.until(lambda: pipe.counts().received == 5)
+    sent, received = source.counts(), pipe.counts()
+    assert type(sent) is type(received) is _api.PipeCounts
+    assert sent == (5, 0, 0, 0, 8, 0, 5, 0, 1, 0, 5, 0, 0, 1)
+    assert received[:9] == (0, 5, 0, 2, 0, 8, 0, 3, 0)
+    assert received.receive_turns >= 1
+    assert 1 <= received.largest_receive <= 5
+
+
+def test_refusals_are_counted(bench):
+    rep = bench.open(zmq.REP)
+    assert rep.try_push(b"no request", None, 0)
+    bench.until(lambda: rep.owner.refusals)
+    assert rep.counts().refused == 1
+    assert rep.counts().sent == 0
