@@ -22,7 +22,7 @@ LAYERS = [
     {"zgreen.live"},
     {"zgreen.demo", "zgreen.auth", "zgreen.keygen", "zgreen.metrics"},
     {"zgreen"},
-    {"zgreen.patterns"},
+    {"zgreen.patterns", "zgreen._per_process"},
     {"zgreen._hub.register", "zgreen._hub.on_signal", "zgreen._hub.seam"},
     {"zgreen._hub.channel"},
     {"zgreen._hub.monitor", "zgreen._hub.subscribers"},
@@ -299,7 +299,7 @@ def test_public_names():
         "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Event", "Fanout", "FanoutStatistics",
         "ForkedError", "Monitor", "MonitorEvent", "Proxy", "ProxyStatistics", "PubHandler", "Pump", "PumpStatistics",
         "Requester", "RequesterStatistics", "Server", "ServerStatistics", "Subscription", "ZgreenError",
-        "dump_on_signal", "get_pump", "register_socket", "select", "serve",
+        "dump_on_signal", "get_pump", "per_process", "register_socket", "select", "serve",
     }  # fmt: skip
 
 

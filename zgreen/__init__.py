@@ -17,6 +17,7 @@ from ._hub.pump import get_pump as get_pump
 from ._hub.register import register_socket as register_socket
 from ._hub.statistics import ChannelStatistics as ChannelStatistics
 from ._hub.statistics import PumpStatistics as PumpStatistics
+from ._per_process import per_process as per_process
 from ._version import __version__ as __version__
 from .patterns.fanout import Fanout as Fanout
 from .patterns.fanout import FanoutStatistics as FanoutStatistics

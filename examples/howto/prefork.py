@@ -12,25 +12,16 @@ import zmq
 
 import zgreen
 
-_channel = None
+
+@zgreen.per_process
+def push() -> zgreen.Channel:
+    return zgreen.Channel(zmq.PUSH, connect=os.environ["PUSH_TO"])
 
 
-def channel() -> zgreen.Channel:
-    """This process's channel. To make one takes a moment in which other greenlets run: so it is kept only once made."""
-    global _channel
-    if _channel is None:
-        made = zgreen.Channel(zmq.PUSH, connect=os.environ["PUSH_TO"])
-        if _channel is None:
-            _channel = made
-        else:  # another greenlet was faster
-            made.close()
-    return _channel
-
-
-def goodbye() -> None:
-    """Send what was put; close() waits 5 seconds at most."""
-    if _channel is not None:
-        _channel.close(linger=5)
+def application(environ, start_response):
+    push().put([str(os.getpid()), environ["PATH_INFO"]], timeout=5)
+    start_response("202 Accepted", [("Content-Length", "0")])
+    return []
 
 
 try:
@@ -38,10 +29,5 @@ try:
 except ImportError:
     pass  # gunicorn's workers end as any Python process does, and zgreen sends what was put by itself
 else:
-    uwsgi.atexit = goodbye  # uWSGI's workers end without Python's atexit functions in gevent mode
-
-
-def application(environ, start_response):
-    channel().put([str(os.getpid()), environ["PATH_INFO"]], timeout=5)
-    start_response("202 Accepted", [("Content-Length", "0")])
-    return []
+    # uWSGI's workers end without Python's atexit functions in gevent mode; close() waits 5 seconds at most.
+    uwsgi.atexit = lambda: push().close(linger=5)

@@ -87,3 +87,13 @@ def logs(channel: zgreen.Channel) -> int:
     handler = zgreen.PubHandler(channel, "shop", level=logging.INFO)
     logging.getLogger().addHandler(handler)
     return handler.sent + handler.dropped + handler.skipped
+
+
+@zgreen.per_process
+def push() -> zgreen.Channel:
+    return zgreen.Channel(zmq.PUSH, connect="tcp://127.0.0.1:5555")
+
+
+def pushed(message: bytes) -> int:
+    push().put(message)
+    return push().statistics().sent

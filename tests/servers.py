@@ -1,0 +1,104 @@
+"""Real servers for the tests: gunicorn with gevent workers, in a folder with the application's file."""
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from support import LIMIT, PATCHED, ROOT
+
+# Under the patched suite the arbiter itself is patched, too, before it forks.
+CONFIG = "from gevent import monkey\nmonkey.patch_all()\n" if PATCHED else ""
+
+
+class Gunicorn:
+    """gunicorn serving ``application`` of a module with the text *application*; as a context manager it is killed at
+    the end. Standard error goes to a file, because all processes write there.
+
+    :param config: more lines for its configuration file.
+    :param environment: more variables.
+    """
+
+    def __init__(self, folder, application, *, preload=False, workers=2, arguments=(), config="", **environment):
+        (folder / "application.py").write_text(textwrap.dedent(application))
+        (folder / "config.py").write_text(CONFIG + textwrap.dedent(config))
+        self._number = workers
+        self._log = folder / "log"
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        command = [
+            sys.executable, "-m", "gunicorn", "application:application", "--worker-class", "gevent",
+            "--workers", str(workers), "--bind", "127.0.0.1:0", "--config", "config.py",
+            *["--preload"] * preload, *arguments,
+        ]  # fmt: skip
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stderr=log, env={**os.environ, "PYTHONPATH": path, **environment}
+            )
+        self.port = int(self.wait_for(r"Listening at: http://127\.0\.0\.1:(\d+)")[0])
+        self.workers = self.new_workers(set())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.process.kill()
+        self.process.wait()
+
+    def wait_for(self, pattern, number=1):
+        """The first *number* matches in the log."""
+        deadline = time.monotonic() + LIMIT
+        while len(found := re.findall(pattern, self.log)) < number:
+            assert time.monotonic() < deadline, self.log
+            assert self.process.poll() is None, self.log
+            time.sleep(0.01)
+        return found
+
+    @property
+    def log(self):
+        """All that the arbiter and the workers have written to standard error."""
+        return Path(self._log).read_text()
+
+    def new_workers(self, old):
+        """The pids of the workers that were started after *old*."""
+        return set(self.wait_for(r"Booting worker with pid: (\d+)", len(old) + self._number)) - old
+
+    def post(self, body):
+        """The status of a POST on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
+        with contextlib.closing(connection):
+            connection.request("POST", "/", body)
+            return connection.getresponse().status
+
+    def get(self, path="/"):
+        """The body that a GET gives, on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.status
+            return answer.read().decode()
+
+    def wait_for_workers(self):
+        """Until all have answered; the application answers a GET with its process's id. A worker that is still starting
+        does not hear a SIGTERM."""
+        deadline = time.monotonic() + LIMIT
+        seen = set()
+        while not self.workers <= seen:
+            assert time.monotonic() < deadline, self.log
+            seen.add(self.get())
+
+    def end(self):
+        """TERM; returns how many seconds it took."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(timeout=LIMIT)
+        finally:
+            self.process.kill()
+        return time.monotonic() - started
