@@ -830,7 +830,7 @@ def test_subscribe(pump):
         publisher.subscribe("x")
 
 
-def test_a_thousand_topics(pump):
+def test_two_hundred_topics(pump):
     """Subscriptions come and go while messages are sent; the ones that stand get theirs."""
     publisher = Channel("XPUB", bind=ANY, recv_maxsize=None, pump=pump)
     subscribers = [Channel("SUB", connect=publisher.last_endpoint, pump=pump) for _ in range(3)]
@@ -844,9 +844,9 @@ def test_a_thousand_topics(pump):
     publishing = gevent.spawn(publish)
 
     def churn(subscriber):
-        for i in range(1000):
+        for i in range(200):
             subscriber.subscribe(f"topic {i}")
-        for i in range(999):
+        for i in range(199):
             subscriber.unsubscribe(f"topic {i}")
 
     gevent.joinall([gevent.spawn(churn, s) for s in subscribers], raise_error=True)
@@ -857,11 +857,11 @@ def test_a_thousand_topics(pump):
     def all_known():
         for event in drained(publisher):
             counts[event[1:]] = event[0]
-        return sum(counts.values()) == 1 and len(counts) == 1000
+        return sum(counts.values()) == 1 and len(counts) == 200
 
     wait_for(all_known, "the publisher to know all subscriptions")
-    publisher.put("topic 999")
-    assert [s.get() for s in subscribers] == [b"topic 999"] * 3
+    publisher.put("topic 199")
+    assert [s.get() for s in subscribers] == [b"topic 199"] * 3
 
 
 # ---------------------------------------------------------------------- REQ, REP
