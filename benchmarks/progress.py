@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Protocol
 
 _WIDTH = 30
+
+
+class Steps(Protocol):
+    """Shows which run of how many goes on."""
+
+    def step(self, scenario: str, what: str) -> None: ...
+    def clear(self) -> None: ...
 
 
 class Progress:

@@ -36,6 +36,7 @@ def test_a_whole_run() -> None:
         assert number(program, "delivered") == posted * 5
         assert number(program, "lost") == number(program, "duplicated") == 0
         assert re.search(r"p50 +[\d.]+ ms +p99 +[\d.]+ ms", program.output)
+        assert "from when the client begins to POST until it has read the message from a stream" in program.output
         assert [line for line in program.lines if re.match(r" +\d+ s: posted [\d,]+/s, pushed", line)]
         assert "\r" not in program.output  # not a terminal
 
@@ -72,7 +73,7 @@ def test_a_signal_stops_the_run(number: signal.Signals) -> None:
     with Program(*ENDLESS) as program:
         program.line_with(" s: posted ")
         program.signal(number)
-        assert program.end() == 1, program.output
+        assert program.end() == 128 + number, program.output
         assert f"stopped: got {number.name}" in program.lines
         assert "Traceback" not in program.output
 

@@ -395,9 +395,10 @@ def test_the_publisher_ends_with_the_server(number):
 
 def test_what_is_wrong_is_said_without_a_traceback():
     with Live(*QUIET) as live:
-        for options in (["--port", str(live.port)], ["--connect", "nonsense"], ["--bind", "tcp://127.0.0.1:x"]):
+        taken, wrong = ["--port", str(live.port)], ["--bind", "tcp://127.0.0.1:x"]
+        for options, status in ((taken, 1), (["--connect", "nonsense"], 2), (wrong, 1)):
             with Program("-m", "zgreen", "live", *options) as program:
-                assert program.end() == 1, program.output
-                assert program.output.startswith("Error: ")
+                assert program.end() == status, program.output
+                assert program.output.startswith("python -m zgreen live: ")
                 assert "Traceback" not in program.output
                 assert options[1].rpartition(":")[2] in program.output  # which port, or which endpoint

@@ -1,47 +1,15 @@
-"""``python -m zgreen keygen``: a CURVE key pair as certificate files that pyzmq reads. Needs nothing of zgreen's."""
+"""Writes a CURVE key pair as certificate files that pyzmq reads, for ``zgreen keygen``. Needs nothing of zgreen's."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
-import sys
 from pathlib import Path
 
 import zmq
 
-DESCRIPTION = (
-    "Write a new CURVE key pair as two files: NAME.key (the public key, to be given to the other side) and "
-    "NAME.key_secret (both keys, readable by you alone)."
-)
-
 _PUBLIC = "# CURVE public certificate: give it to those who are to know this key.\n"
 _SECRET = "# CURVE secret certificate: keep it to yourself.\n"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("name", metavar="NAME", help="what the files are called")
-    parser.add_argument(
-        "--directory", metavar="D", type=Path, default=Path(), help="where to write; made, for you alone, if missing"
-    )
-    parser.add_argument("--force", action="store_true", help="replace the files if they are there")
-    parser.add_argument("--json", action="store_true", help="print the paths as JSON")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Write the files, print their paths; return the exit status: 1, and nothing written, if they cannot be."""
-    try:
-        paths = write_key_pair(arguments.directory, arguments.name, force=arguments.force)
-    except (OSError, ValueError, zmq.ZMQError) as error:
-        sys.stderr.write(f"keygen: {error}\n")
-        return 1
-    if arguments.json:
-        sys.stdout.write(json.dumps(dict(zip(("public", "secret"), map(str, paths), strict=True))) + "\n")
-    else:
-        sys.stdout.write("".join(f"{path}\n" for path in paths))
-    return 0
 
 
 def write_key_pair(directory: Path, name: str, *, force: bool = False) -> tuple[Path, Path]:

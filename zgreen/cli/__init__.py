@@ -1,5 +1,7 @@
-"""The command line: ``python -m zgreen`` and ``zgreen``. Built on the public face alone.
+"""The command line: ``python -m zgreen`` and ``zgreen``. Built on the public face alone, with argparse alone.
 
-``core`` has the commands that need nothing but zgreen, with argparse; ``app`` (click and rich, the extra ``cli``) has
-these and all others. ``info``, ``bench`` and ``demo`` are commands of ``app``'s, ``output`` is how results are shown.
+``app`` finds the command and turns every end into an exit status; ``command`` says what a command is; ``ending`` brings
+Ctrl-C and SIGTERM to it; ``output`` is how results are shown, with rich where it is installed (the extra ``cli``);
+``completion`` writes completion scripts from the parsers. The other modules are a command each; those of ``client``
+talk to any ZeroMQ peer.
 """

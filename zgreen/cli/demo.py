@@ -1,20 +1,50 @@
-"""The demo on a terminal: a progress bar, and a table at the end."""
+"""``zgreen demo``: the whole chain in real processes; on a terminal with rich a bar, and a table at the end."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, Progress, TextColumn
+from zgreen.cli import ending, output
+from zgreen.cli.command import Command, number_from, positive
 
-from zgreen.cli import output
-from zgreen.demo import progress
+if TYPE_CHECKING:
+    from zgreen.demo import progress
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    number: dict[str, Any] = {"metavar": "N", "type": number_from(1)}
+    add("--seconds", metavar="SECONDS", type=positive, default=10.0, help="how long the client posts (default: 10)")
+    add("--streams", default=50, help="HTTP streams to fan out to (default: 50)", **number)
+    add("--posters", default=20, help="HTTP connections that post (default: 20)", **number)
+    add("--in-flight", default=100, help="most messages under way (default: 100)", **number)
+    add("--size", default=100, help="bytes of text in a message (default: 100)", **number)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from zgreen.demo import progress, supervisor
+
+    view: progress.View = progress.Json() if arguments.json else progress.Plain()
+    if output.terminal() and output.has_rich() and not arguments.json:
+        view = Bar(arguments.seconds)
+    try:
+        return supervisor.run(arguments, view)
+    except ending.Told as told:
+        output.say(f"stopped: got {told}")
+        raise
+    except OSError as error:  # nothing else of it writes to a file
+        error.filename = error.filename or output.STDOUT
+        raise
 
 
 class Bar:
-    """A `zgreen.demo.progress.View`."""
+    """A `zgreen.demo.progress.View` with rich."""
 
     def __init__(self, seconds: float) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
         columns = (BarColumn(bar_width=20), TextColumn("{task.completed:.0f}/{task.total:g} s  {task.description}"))
         self._console = output.console()
         # refreshed by the greenlet that has something new, not by a thread
@@ -28,6 +58,8 @@ class Bar:
 
     def show(self, totals: progress.Totals) -> None:
         """Move the bar, every second and without end."""
+        from zgreen.demo import progress
+
         for seconds, rates in progress.growth(totals):
             self._progress.update(self._task, completed=seconds, description=rates, refresh=True)
 
@@ -37,6 +69,28 @@ class Bar:
 
     def result(self, result: Mapping[str, Any]) -> None:
         """The summary, as a table."""
+        from zgreen.demo import progress
+
         p50, p99 = progress.latencies(result)
         rows = [*progress.rows(result), ("p50", p50, "POST to delivery"), ("p99", p99, "POST to delivery")]
         output.table("demo", ("count", "messages", "note"), rows, figures=1)
+        output.write(f"{progress.MEASURED}\n")
+
+
+COMMAND = Command(
+    "demo",
+    "run a WSGI server, a worker and a client for a while, and count what was lost",
+    "",
+    "A client process POSTs to a gevent WSGI server. The greenlet of each request pushes a message to one shared PUSH "
+    "channel; a worker process pulls and publishes it; the server's one SUB channel receives it and fans it out to "
+    "many HTTP streams, which the client reads. Ends with a summary; the exit status is 1 if anything was lost or "
+    "duplicated. The latencies are the time from the client's POST to when it has read the message from a stream, of "
+    "each delivery: through HTTP, two hops of ZeroMQ and HTTP again, with --in-flight messages under way at once.",
+    (
+        ("", "runs for ten seconds"),
+        ("--seconds 2 --in-flight 1 --posters 1", "one message at a time: what an idle chain takes for it"),
+    ),
+    "say nothing but the summary, as JSON; p50 and p99 in seconds",
+    _add_arguments,
+    _run,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import platform
@@ -12,6 +13,7 @@ import zmq
 
 import zgreen
 from zgreen.cli import output
+from zgreen.cli.command import Command
 
 CAPABILITIES = ("ipc", "curve", "gssapi", "pgm", "norm", "tipc", "vmci", "draft")
 
@@ -21,10 +23,10 @@ def collect() -> dict[str, dict[str, Any]]:
     return {"versions": _versions(), **_of_a_pump(), "libzmq": {name: bool(zmq.has(name)) for name in CAPABILITIES}}
 
 
-def run(*, as_json: bool) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     """Show it; the exit status is 1 if there is no engine."""
     found = collect()
-    if as_json:
+    if arguments.json:
         output.as_json(found)
     else:
         for section, values in found.items():
@@ -33,16 +35,23 @@ def run(*, as_json: bool) -> int:
     return 0 if found["engine"]["name"] else 1
 
 
-def _versions() -> dict[str, str]:
-    names = ("gevent", "greenlet", "click", "rich")
+def _versions() -> dict[str, str | None]:
+    names = ("gevent", "greenlet", "rich")
     return {
         "zgreen": zgreen.__version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "pyzmq": zmq.pyzmq_version(),
         "libzmq": zmq.zmq_version(),
-        **{name: metadata.version(name) for name in names},
+        **{name: _version(name) for name in names},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None  # not installed
 
 
 def _of_a_pump() -> dict[str, dict[str, Any]]:
@@ -63,12 +72,14 @@ def _of_a_pump() -> dict[str, dict[str, Any]]:
 
 
 def _why() -> str:
-    asked = os.environ.get("ZGREEN_ENGINE")
-    if asked:
-        return f"ZGREEN_ENGINE={asked} is in the environment"
+    if os.environ.get("ZGREEN_ENGINE"):
+        return "the environment variable ZGREEN_ENGINE asks for it"
     if importlib.util.find_spec("zgreen._engine._native") is not None:
-        return "the fastest that is built"
-    return "the native engine is not built here"
+        return "it is installed here and the faster one; ZGREEN_ENGINE=python in the environment takes the other one"
+    return (
+        "the faster one, native, is not installed: install zgreen from its source on a machine with a C++ compiler; "
+        "with ZGREEN_BUILD_NATIVE=yes in the environment pip then says why it cannot be built"
+    )
 
 
 def _open_files(which: int) -> int | str | None:
@@ -87,3 +98,16 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+COMMAND = Command(
+    "info",
+    "show versions, engine, libzmq's capabilities and limits",
+    "",
+    "Show versions, the engine and why it was chosen, what libzmq can do, and limits of this system. The exit status "
+    "is 1 if there is no engine.",
+    (("", "shows all of it"), ("--json", "for a bug report, or a script")),
+    "print JSON, an object for each section",
+    lambda _parser: None,
+    _run,
+)

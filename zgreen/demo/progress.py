@@ -11,6 +11,10 @@ from typing import Any, Protocol, TextIO
 import gevent
 
 INTERVAL = 1.0  # seconds
+MEASURED = (
+    "POST to delivery: from when the client begins to POST until it has read the message from a stream, of each\n"
+    "delivery; with many messages under way, most of that is waiting behind others"
+)
 
 Totals = Callable[[], dict[str, int]]
 
@@ -43,6 +47,7 @@ class Plain:
     def result(self, result: Mapping[str, Any]) -> None:
         say("\n".join(f"{name:<10} {count:>12}   {note}".rstrip() for name, count, note in rows(result)))
         say("POST to delivery   p50 {}   p99 {}".format(*latencies(result)))
+        say(MEASURED)
 
 
 class Json:

@@ -1,12 +1,10 @@
-"""What ``zgreen live`` does: start, and serve until a signal comes."""
+"""What ``zgreen live`` does: start, and serve until it is told to end."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 from gevent.event import Event
 
 from zgreen.live.service import Service
@@ -27,15 +25,10 @@ def start(port: int, **options: Any) -> tuple[Service, Web]:
 
 
 def serve(service: Service, web: Web, announce: Callable[[str], object]) -> None:
-    """Call *announce* with the page's URL, wait for SIGINT or SIGTERM, close both."""
-    stop = Event()
-    # Watchers of the loop: as an exception, Ctrl-C would surface in any greenlet, a request's for example.
-    watchers = [gevent.signal_handler(number, stop.set) for number in (signal.SIGINT, signal.SIGTERM)]
+    """Call *announce* with the page's URL, and serve until an exception comes, which it raises; then close both."""
     try:
         announce(web.url)
-        stop.wait()
+        Event().wait()
     finally:
         web.close()
         service.close()
-        for watcher in watchers:
-            watcher.cancel()
