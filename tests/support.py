@@ -174,9 +174,10 @@ class Interrupted(BaseException):
     """What a signal handler raises."""
 
 
-def interruptions(function, *files):
+def interruptions(function, *files, lines=False):
     """Call *function* again and again, until it is done; each time Interrupted comes out of another place of the code
     in *files* at which Python could run a signal handler: a function's beginning, or a call that C has returned from.
+    With *lines*: before each line instead.
 
     After each time that Interrupted was raised, whether or not it came out of *function*, gives which one it was.
     """
@@ -185,19 +186,22 @@ def interruptions(function, *files):
 
         def interrupt(frame, event, _arg):
             nonlocal left
-            if event in ("call", "c_return") and frame.f_code.co_filename.endswith(files):
+            if event in ("call", "line", "c_return") and frame.f_code.co_filename.endswith(files):
                 left -= 1
                 if left < 0:
                     sys.setprofile(None)
+                    sys.settrace(None)
                     raise Interrupted
+            return interrupt
 
-        sys.setprofile(interrupt)
+        (sys.settrace if lines else sys.setprofile)(interrupt)
         try:
             function()
         except Interrupted:
             pass
         finally:
             sys.setprofile(None)
+            sys.settrace(None)
         if left >= 0:
             return
         yield number

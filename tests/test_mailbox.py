@@ -141,12 +141,13 @@ def test_a_bell_asks_once_until_somebody_looks():
     assert len(mailbox) == 1
 
 
-def test_a_ring_that_a_signal_handler_ends_can_be_repeated():
+@pytest.mark.parametrize("lines", [False, True], ids=["calls", "lines"])
+def test_a_ring_that_a_signal_handler_ends_can_be_repeated(lines):
     """Wherever it raises: else nobody would ever look."""
     mailbox, number, looked = Mailbox(), -1, []
     bell = Bell(mailbox, lambda: looked.append(1))
     mailbox.sleeping()
-    for number in interruptions(bell.ring, "_engine/_mailbox.py"):
+    for number in interruptions(bell.ring, "_engine/_mailbox.py", lines=lines):
         bell.ring()
         assert mailbox.take() is bell, f"at place {number}"
         bell()
@@ -154,6 +155,26 @@ def test_a_ring_that_a_signal_handler_ends_can_be_repeated():
         mailbox.sleeping()
     assert number > 0
     assert len(looked) == number + 1
+
+
+@pytest.mark.parametrize("lines", [False, True], ids=["calls", "lines"])
+def test_a_send_that_a_signal_handler_ends_leaves_nothing_unseen(lines):
+    """Wherever it raises: the item is not there, or its owner is woken."""
+    mailbox, number = Mailbox(), -1
+    mailbox.sleeping()
+    for number in interruptions(
+        lambda: mailbox.send("item"), "_engine/_mailbox.py", "_engine/_signaler.py", lines=lines
+    ):
+        there = taken(mailbox)
+        assert readable(mailbox) or not there, f"at place {number}"
+        mailbox.signaler.drain()
+        mailbox.sleeping()
+        mailbox.send("next")
+        assert readable(mailbox), f"at place {number}"
+        assert taken(mailbox) == ["next"]
+        mailbox.signaler.drain()
+        mailbox.sleeping()
+    assert number > 0
 
 
 def test_a_ring_while_somebody_looks_is_not_lost():

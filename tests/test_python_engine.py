@@ -13,7 +13,7 @@ import time
 import pytest
 import zmq
 from gevent import monkey
-from support import ANY, LIMIT, endpoint_of, inproc, run
+from support import ANY, LIMIT, endpoint_of, inproc, interruptions, readable, run
 
 from zgreen._engine import _commands, _python
 from zgreen._engine._api import Plan
@@ -768,6 +768,85 @@ def test_a_put_that_races_with_the_end_is_not_lost(bench):
     assert pipe.open  # the hub side has not said so: this is a thread that has just looked
     assert pipe.try_push(b"late", None, 0) is False
     assert pipe.pending() == 0
+
+
+HUB_SIDE = ("_engine/_pipe.py", "_engine/_mailbox.py", "_engine/_signaler.py")
+
+
+def asleep(bench):
+    """Have the owning thread at rest, as if it slept: from now on it must be rung to look at anything."""
+    bench.settle()
+    bench.engine.mailbox.signaler.drain()
+    bench.engine.mailbox.asleep = True
+
+
+def assert_rung(bench, place):
+    """What is in the owning thread's mailbox must not lie unseen."""
+    assert readable(bench.engine.mailbox), f"at place {place}: the owning thread sleeps on"
+
+
+@pytest.mark.parametrize("lines", [False, True], ids=["calls", "lines"])
+@pytest.mark.parametrize("way", ["offer", "offer_now", "try_push", "push_over"])
+def test_a_put_that_a_signal_handler_ends_does_not_stall_the_pipe(bench, way, lines):
+    """Wherever it raises: the message is not there, or it goes out; and so does the next one."""
+    a, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
+    b, _ = bench.open(zmq.PAIR, connect=[endpoint])
+    more = {"try_push": (None, 0)}.get(way, ())
+    asleep(bench)
+    number = -1
+    for number in interruptions(lambda: getattr(a, way)(b"put", *more), *HUB_SIDE, lines=lines):
+        if a.pending():
+            assert_rung(bench, number)
+        bench.settle()
+        assert a.pending() == 0, f"at place {number}: it is stuck"
+        assert popped(b) in ([], [b"put"])
+        asleep(bench)
+        assert a.try_push(b"next", None, 0)
+        assert_rung(bench, number)
+        bench.settle()
+        assert popped(b) == [b"next"], f"at place {number}: the next one is stuck"
+        assert a.due() in (True, False)  # or the next streak ends in between
+        asleep(bench)
+    bench.settle()
+    assert popped(b) == [b"put"]
+    assert number > 5
+
+
+@pytest.mark.parametrize("way", ["take", "take_now", "try_pop"])
+def test_a_get_that_a_signal_handler_ends_does_not_stall_the_pipe(bench, way):
+    """Before whatever line it raises: no message is lost, and what comes next is received."""
+    a, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
+    b, _ = bench.open(zmq.PAIR, connect=[endpoint], in_=1)
+    more = {"try_pop": (0,)}.get(way, ())
+    got = []
+
+    def get():
+        got.append(getattr(b, way)(*more))
+
+    push(a, *numbers(2))
+    asleep(bench)
+    number = -1
+    for number in interruptions(get, *HUB_SIDE, lines=True):
+        assert got == numbers(number)
+        got += popped(b)
+        assert_rung(bench, number)
+        bench.settle()
+        assert b.waiting() == 1, f"at place {number}: the next one is stuck"
+        assert b.starved
+        push(a, b"%d" % (number + 2))
+        assert b.due() in (True, False)
+        asleep(bench)
+    assert number > 5
+    assert got == numbers(number + 2)
+
+
+def test_a_put_into_an_ended_pipe_that_a_signal_handler_ends_leaves_nothing(bench):
+    pipe, _ = bench.open(zmq.PUSH)
+    bench.ask("close", pipe, 0.0, 0.0)
+    number = -1
+    for number in interruptions(lambda: pipe.try_push(b"late", None, 0), "_engine/_pipe.py", lines=True):
+        assert pipe.pending() == 0, f"at place {number}"
+    assert number > 5
 
 
 def test_there_is_room_exactly_when_a_put_would_be_taken(bench):

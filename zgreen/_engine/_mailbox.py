@@ -35,10 +35,14 @@ class Mailbox(Generic[T]):
 
     def send(self, item: T) -> None:
         """Append *item* and wake the owner if it sleeps; any thread."""
-        self._items.append(item)
-        if self.asleep:
-            self.asleep = False
+        try:
+            self._items.append(item)
+            if self.asleep:
+                self.asleep = False
+                self.signaler.ring()
+        except BaseException:  # a signal handler's, between any two of these: what is there must not lie unseen
             self.signaler.ring()
+            raise
 
     def sleeping(self) -> bool:
         """Say that the owner will sleep now; False (and not said) if there is something to take first."""
@@ -77,8 +81,8 @@ class Bell:
         """Have the mailbox's owner look; any thread. False: an earlier ring has asked that already."""
         if self._rung:
             return False
-        self._rung = True
         try:
+            self._rung = True
             self.mailbox.send(self)
         except BaseException:  # a signal handler's: it may not have been sent, and must not look as if it were
             self._rung = False

@@ -166,13 +166,18 @@ class Pipe:
 
     def _push(self, frames: Any, reply: Reply | None) -> bool:
         item = (frames, reply)
-        self.outgoing.append(item)
-        if self.finished and self._take_back(item):
-            return False
-        if self.idle:
-            self.idle = False
-            self.owes_ring = True  # before: the turn that this asks for pays it
-            self._mailbox.send(self)
+        try:
+            self.outgoing.append(item)
+            if self.finished and self._take_back(item):
+                return False
+            if self.idle:
+                self.idle = False
+                self.owes_ring = True  # before: the turn that this asks for pays it
+                self._mailbox.send(self)
+        except BaseException:  # a signal handler's, between any two of these: have it looked at, twice if need be
+            if not (self.finished and self._take_back(item)):
+                self._mailbox.send(self)
+            raise
         return True
 
     def _take_back(self, item: tuple[Any, Reply | None]) -> bool:
@@ -188,14 +193,21 @@ class Pipe:
         """See `_api.Pipe`."""
         if len(self.incoming) <= reserved:
             return None
+        message = None
         try:
-            message = self.incoming.popleft()
-        except IndexError:  # another thread was faster, or drop_oldest
-            return None
-        if self.starved and len(self.incoming) <= self.low:
-            self.starved = False
+            try:
+                message = self.incoming.popleft()
+            except IndexError:  # another thread was faster, or drop_oldest
+                return None
+            if self.starved and len(self.incoming) <= self.low:
+                self.starved = False
+                self._mailbox.send(self)
+            return message
+        except BaseException:  # a signal handler's, between any two of these: not got, and looked at, twice if need be
+            if message is not None:
+                self.incoming.appendleft(message)
             self._mailbox.send(self)
-        return message
+            raise
 
     def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
         self.room_bell = bell
