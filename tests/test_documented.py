@@ -31,7 +31,8 @@ INTERNAL = {
                        "ended", "pump_ended", "forked", "check_open", "trace", "sent_by_command", "picture"},
     "zgreen.Pump": {"link", "make_pipe", "error", "check", "post", "new_call", "send", "join", "leave",
                     "note_error", "numbered", "begin_exit", "end_exit", "park_thread", "after_fork"},
-    "zgreen.Fanout": {"check_thread", "may_wait", "close_one", "abandon"},
+    "zgreen.Fanout": {"check_thread", "may_wait", "change_one", "close_one", "abandon", "kept", "token"},
+    "zgreen.Subscription": {"get_numbered", "resume", "token"},
     "zgreen.Monitor": {"take", "wake"},
     "zgreen.Proxy": {"dump", "begin_exit", "park_thread", "end_exit", "after_fork"},
 }  # fmt: skip

@@ -298,8 +298,8 @@ def test_public_names():
     assert {name for name in vars(zgreen) if not name.startswith("_")} - submodules == {
         "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Event", "Fanout", "FanoutStatistics",
         "ForkedError", "Monitor", "MonitorEvent", "Proxy", "ProxyStatistics", "PubHandler", "Pump", "PumpStatistics",
-        "Requester", "RequesterStatistics", "Server", "ServerStatistics", "Subscription", "ZgreenError",
-        "dump_on_signal", "get_pump", "per_process", "register_socket", "select", "serve",
+        "Requester", "RequesterStatistics", "Server", "ServerStatistics", "Subscription", "TopicStatistics",
+        "ZgreenError", "dump_on_signal", "get_pump", "per_process", "register_socket", "select", "serve",
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from ._per_process import per_process as per_process
 from ._version import __version__ as __version__
 from .patterns.fanout import Fanout as Fanout
 from .patterns.fanout import FanoutStatistics as FanoutStatistics
+from .patterns.fanout import TopicStatistics as TopicStatistics
 from .patterns.proxy import Proxy as Proxy
 from .patterns.proxy import ProxyStatistics as ProxyStatistics
 from .patterns.pub_handler import PubHandler as PubHandler

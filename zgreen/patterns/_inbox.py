@@ -94,6 +94,22 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def maxsize(self) -> int:
+        """How many messages there is room for; ``sys.maxsize``: no limit."""
+        return self._maxsize
+
+    def begin_with(self, items: list[Any], keep: Callable[[Any], bool]) -> None:
+        """Put *items* before those that are there, of which only the ones for which *keep* is true stay. The oldest
+        items for which there is no room are dropped, and counted."""
+        there = [item for item in self._items if keep(item)]
+        room = max(0, self._maxsize - len(there))
+        lost = max(0, len(items) - room)
+        self.dropped += lost
+        self._items = deque([*items[lost:], *there])
+        if self._links and self._items:
+            self._waker.add(self)
+
     def offer(self, message: Any) -> bool:
         """Whether *message* is in; it never waits."""
         if self.error is not None:
@@ -122,16 +138,31 @@ class Inbox:
     def ready(self) -> bool:
         return bool(self._items) or self.error is not None
 
-    def take(self) -> Any:
-        """The oldest message, or Empty, or the error of the end."""
+    def peek(self) -> Any:
+        """The oldest message, which stays; or Empty, or the error of the end."""
         if self._items:
-            return self._items.popleft()
+            return self._items[0]
         if self.error is not None:
             raise self.error()
         raise Empty
 
-    def wait(self, timeout: float | None) -> Any:
-        """`take`, when there is something; Empty after *timeout* seconds."""
+    def take(self) -> Any:
+        """The oldest message, or Empty, or the error of the end."""
+        if self._items:
+            return self._items.popleft()
+        return self.peek()
+
+    def take_many(self, limit: int) -> list[Any]:
+        """As `take`, but up to *limit* messages."""
+        items = self._items
+        if len(items) <= limit and items:
+            taken = list(items)
+            items.clear()
+            return taken
+        return [self.take() for _ in range(min(limit, len(items)) or 1)]
+
+    def wait(self, timeout: float | None) -> None:
+        """Return when there is something to take; Empty after *timeout* seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.ready():
             waiter: Waiter[Any] = Waiter()
@@ -145,7 +176,6 @@ class Inbox:
                 if timer is not None:
                     timer.close()
                 self.unlink(waiter.switch)
-        return self.take()
 
     def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
         """Have the hub call ``callback(subject)``, once, when `take` would not be Empty."""

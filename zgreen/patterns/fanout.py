@@ -6,26 +6,30 @@ thread's alone; the one exception is `_abandoned`, to which the garbage collecto
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 import gevent
 import zmq
-from gevent import monkey
 
 from .._arguments import check_maxsize, check_overflow
 from .._errors import BrokenError, ClosedError
 from .._hub.channel import Channel
+from .._hub.seam import check_here, hub_of, may_wait
+from ._history import History, Numbered, topic_of
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
-from ._prefixes import PrefixIndex
+from ._prefixes import PrefixIndex, Wanted, wanted_of
+from ._upstream import Upstream
 from .subscription import Subscription
 
 _BREATH = 250  # deliveries between two times that other greenlets get their turn; see also _inbox
 
-_get_ident = monkey.get_original("_thread", "get_ident")
-# who gets from a channel: a second one would take half of the messages; the hub's thread of each
+# The fan-out that gets from a channel: a second one would take half of the messages. Each entry is touched by the
+# thread of its channel's hub alone.
 _fans: WeakKeyDictionary[Channel, ref[Fanout]] = WeakKeyDictionary()
 
 
@@ -34,7 +38,8 @@ class FanoutStatistics(NamedTuple):
 
     *subscriptions* and *prefixes* there are now; *received*: messages from the channel; *unmatched*: those of them that
     nobody wanted; *delivered*: one for each message and subscription; *dropped*: lost by the policy of a subscription;
-    *disconnected*: subscriptions that ended so; *abandoned*: subscriptions that were not closed, but forgotten.
+    *disconnected*: subscriptions that ended so; *abandoned*: subscriptions that were not closed, but forgotten; *kept*:
+    messages that can be replayed now; *kept_bytes*: their content.
     """
 
     subscriptions: int
@@ -45,6 +50,20 @@ class FanoutStatistics(NamedTuple):
     dropped: int
     disconnected: int
     abandoned: int
+    kept: int
+    kept_bytes: int
+
+
+class TopicStatistics(NamedTuple):
+    """What :meth:`Fanout.topics` says of one prefix or topic.
+
+    *subscriptions* want it as a prefix, *exact* want it as a whole topic; *messages* have matched since the first of
+    these subscriptions was made.
+    """
+
+    subscriptions: int
+    exact: int
+    messages: int
 
 
 class Fanout:
@@ -52,21 +71,35 @@ class Fanout:
 
     :param channel: a SUB channel, or a PULL channel. It stays yours: close() of the fan-out leaves it open, but as long
         as the fan-out is open nobody else should get from it.
-    :raises TypeError: this is no such channel.
+    :param keep: how many messages of each topic to keep for subscriptions that ask to have them replayed; 0: none.
+    :param keep_topics: of how many topics, those that were published last.
+    :param keep_bytes: how many bytes of content in all; then the topic that has been silent for the longest time loses
+        its oldest message first. A message that is larger alone is not kept.
+    :raises TypeError, ValueError: this is no such channel, or one of these is not what it should be.
     :raises ValueError: another fan-out gets from it.
     :raises ClosedError, BrokenError: the channel has ended.
 
     On a SUB channel the fan-out subscribes and unsubscribes: libzmq is told of the first and the last subscription of a
     prefix. ``channel.subscribe`` of your own is apart from that. On a PULL channel prefixes are looked at here only.
 
-    Nothing is got from the channel before the first :meth:`subscribe`. What nobody wants after that is counted as
-    unmatched, and gone. When the channel ends, so do all subscriptions, with the channel's error. On the thread of the
-    pump's hub only.
+    Nothing is got from the channel before the first :meth:`subscribe`, unless messages are kept. What nobody wants
+    after that is counted as unmatched, and gone. When the channel ends, so do all subscriptions, with the channel's
+    error. On the thread of the pump's hub only.
+
+    With *keep*, a prefix that no subscription here wants any more stays subscribed upstream: the last *keep_topics* of
+    them do. So a client that comes back can be given what was published while it was away.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(
+        self, channel: Channel, keep: int = 0, *, keep_topics: int = 1000, keep_bytes: int = 16 * 2**20
+    ) -> None:
         if not isinstance(channel, Channel):
             raise TypeError(f"channel must be a zgreen.Channel, not {type(channel).__name__}")
+        if keep != 0:
+            check_maxsize("keep", keep)
+        for name, value in (("keep_topics", keep_topics), ("keep_bytes", keep_bytes)):
+            if check_maxsize(name, value) is None:
+                raise TypeError(f"{name} must be an int: memory is bounded")
         channel.ready()  # a TypeError or RuntimeError says what is wrong with it
         kind = channel.getsockopt(zmq.TYPE)
         if kind not in (zmq.SUB, zmq.PULL):
@@ -76,19 +109,21 @@ class Fanout:
             raise ValueError(f"{channel}: another Fanout gets from it already, and would lose what this one takes")
         _fans[channel] = ref(self)
         self._channel = channel
-        self._filters = kind == zmq.SUB  # whether libzmq is to be told of prefixes
-        hub = gevent.get_hub()
-        self._thread = hub.thread_ident
-        self._hub = hub
-        self._waker = Waker(hub)
+        self._token = secrets.token_hex(4)
+        self._waker = Waker(hub_of(channel.pump))
         self._index: PrefixIndex[Inbox] = PrefixIndex()
-        self._prefixes: dict[Inbox, tuple[bytes, ...]] = {}  # of all open inboxes
-        self._told: set[bytes] = set()  # the prefixes that libzmq knows
+        self._wanted: dict[Inbox, Wanted] = {}  # of all open inboxes
+        self._keep = keep
+        self._history = History(keep, keep_topics, keep_bytes) if keep else None
+        filters = kind == zmq.SUB
+        self._upstream = Upstream(channel, filters, self._index.__contains__, keep_topics if keep and filters else 0)
         self._abandoned: deque[Inbox] = deque()  # any thread appends, the hub's pops
         self._error: MakeError | None = None  # the end
         self._greenlet: gevent.Greenlet[[], None] | None = None
         self._since_breath = 0
         self._received = self._unmatched = self._delivered = self._dropped = self._disconnected = self._forgotten = 0
+        if keep:
+            self._start()
 
     # ------------------------------------------------------------------ what a user sees
 
@@ -103,47 +138,77 @@ class Fanout:
         return self._error is not None
 
     def subscribe(
-        self, *prefixes: str | bytes, maxsize: int | None = 64, overflow: str = "drop_oldest"
+        self,
+        *prefixes: str | bytes,
+        exact: bool = False,
+        replay: int = 0,
+        maxsize: int | None = 64,
+        overflow: str = "drop_oldest",
     ) -> Subscription:
-        """Want all messages whose first frame begins with one of *prefixes*, from now on.
+        """Want all messages whose first frame, the topic, begins with one of *prefixes*, from now on.
 
         :param prefixes: at least one; ``str`` is UTF-8; ``""``: all messages.
+        :param exact: whether they are whole topics: "red" is then not "redder". libzmq knows prefixes only, so what it
+            brings beyond that is left out here, and counted as unmatched if nobody else wants it.
+        :param replay: begin with the last so many messages of each topic that are kept, in the order in which they
+            came, with *maxsize* of them at most: the newest.
         :param maxsize: how many messages may wait to be got; None: no limit.
         :param overflow: when there are so many: ``"drop_oldest"``, ``"drop_newest"``, or ``"disconnect"``, which ends
             the subscription: it gives what is there, and then :class:`ClosedError`. What is lost is counted.
-        :raises TypeError, ValueError: one of these is not what it should be.
+        :raises TypeError, ValueError: one of these is not what it should be; *replay* is more than the fan-out's
+            *keep*.
         :raises ClosedError, BrokenError: the fan-out is closed, or its channel has ended.
 
         You will not get what was published before libzmq told the publisher of a new prefix, which takes a moment.
         """
         self.check_thread()
-        wanted = _encode(prefixes)
+        wanted = wanted_of(prefixes, exact)
         check_maxsize("maxsize", maxsize)
         check_overflow(overflow, OVERFLOWS)
+        self._check_replay(replay)
         if self._error is not None:
             raise self._error()
         inbox = Inbox(self._waker, maxsize, overflow, self._disconnect)
-        self._prefixes[inbox] = wanted
-        for prefix in wanted:
-            self._index.add(prefix, inbox)
-        subscription = Subscription(self, inbox, wanted)
+        self._wanted[inbox] = wanted
+        for prefix in wanted.prefixes:
+            self._index.add(prefix, inbox, wanted.exact)
+        if replay and self._history is not None:
+            inbox.begin_with(self._history.find(wanted.matches, replay)[-inbox.maxsize :], bool)
+        subscription = Subscription(self, inbox, wanted, self._history.last if self._history is not None else 0)
         try:
             self._forget_abandoned()
-            for prefix in wanted:
-                self._tell(prefix)
+            for prefix in wanted.prefixes:
+                self._upstream.tell(prefix)
         except BaseException:  # the channel has ended, or the caller was killed while it waited
-            self._tell_all(self._leave(inbox, partial(ClosedError, f"{subscription} was never made")), wait=False)
+            self._leave_and_tell(inbox, partial(ClosedError, f"{subscription} was never made"), wait=False)
             raise
-        if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run)
+        self._start()
         return subscription
+
+    def _check_replay(self, replay: int) -> None:
+        if not isinstance(replay, int) or isinstance(replay, bool):
+            raise TypeError(f"replay must be an int, not {type(replay).__name__}")
+        if not 0 <= replay <= self._keep:
+            raise ValueError(f"replay must be 0 to {self._keep}, not {replay}: make the Fanout with keep={replay}")
+
+    def topics(self) -> dict[bytes, TopicStatistics]:
+        """What is wanted now, as a prefix or as a whole topic: by how many, and how many messages have matched."""
+        found: dict[bytes, TopicStatistics] = {}
+        for prefix, exact, members, messages in self._index.counts():
+            row = TopicStatistics(0 if exact else members, members if exact else 0, messages)
+            before = found.get(prefix)
+            if before is not None:  # wanted in both ways, of which the prefix has matched whenever the topic has
+                row = TopicStatistics(before.subscriptions, row.exact, max(before.messages, row.messages))
+            found[prefix] = row
+        return found
 
     def statistics(self) -> FanoutStatistics:
         """A snapshot of the counts since the fan-out was made."""
-        dropped = self._dropped + sum(inbox.dropped for inbox in self._prefixes)
+        dropped = self._dropped + sum(inbox.dropped for inbox in self._wanted)
+        kept, kept_bytes = (self._history.messages, self._history.bytes) if self._history is not None else (0, 0)
         return FanoutStatistics(
-            len(self._prefixes), len(self._index), self._received, self._unmatched, self._delivered, dropped,
-            self._disconnected, self._forgotten,
+            len(self._wanted), len(self._index), self._received, self._unmatched, self._delivered, dropped,
+            self._disconnected, self._forgotten, kept, kept_bytes,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -157,7 +222,7 @@ class Fanout:
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
         self._end(partial(ClosedError, f"{self} was closed"))
-        self._tell_all(tuple(self._told))
+        self._upstream.tell_all(self._upstream.leave_all())
 
     def __enter__(self) -> Fanout:
         return self
@@ -165,30 +230,59 @@ class Fanout:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"<zgreen.Fanout of {self._channel}>"
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<zgreen.Fanout of {self._channel}: {state}, {len(self._wanted)} subscriptions>"
 
     # ------------------------------------------------------------------ for its subscriptions
 
+    @property
+    def token(self) -> str:
+        """Internal: a name that no other fan-out has, for the ids of server-sent events."""
+        return self._token
+
     def check_thread(self) -> None:
         """Internal: a RuntimeError on another thread than the hub's."""
-        if _get_ident() != self._thread:
-            raise RuntimeError(f"{self} works on the thread of its hub only")
+        check_here(self._channel.pump, self)
 
     def may_wait(self) -> bool:
         """Internal: whether the caller may wait: not the hub itself (a callback of the loop)."""
-        return gevent.getcurrent() is not self._hub
+        return may_wait(self._channel.pump)
+
+    def change_one(self, inbox: Inbox, new: Wanted) -> None:
+        """Internal: *inbox* is to get other messages from now on. There is no switch before the index has changed."""
+        old = self._wanted[inbox]
+        self._wanted[inbox] = new
+        for prefix in new.prefixes:
+            self._index.add(prefix, inbox, new.exact)
+        gone = [
+            prefix
+            for prefix in old.prefixes
+            if (old.exact != new.exact or prefix not in new.prefixes) and self._index.discard(prefix, inbox, old.exact)
+        ]
+        self._upstream.tell_all([*new.prefixes, *self._unwanted(gone)])
 
     def close_one(self, inbox: Inbox, error: MakeError) -> None:
         """Internal: what the owner of a subscription wants."""
         self.check_thread()
-        self._tell_all(self._leave(inbox, error))
+        self._leave_and_tell(inbox, error)
 
     def abandon(self, inbox: Inbox) -> None:
         """Internal: nobody has the subscription of *inbox* any more; any thread, in the middle of anything."""
         self._abandoned.append(inbox)
 
+    def kept(self, wanted: Wanted, after: int, until: int) -> list[Numbered]:
+        """Internal: the kept messages that are *wanted*, oldest first, by their numbers."""
+        return [] if self._history is None else self._history.find(wanted.matches, None, after, until)
+
     # ------------------------------------------------------------------ delivery
+
+    def _start(self) -> None:
+        if self._greenlet is None:
+            self._greenlet = gevent.spawn(self._run)
 
     def _run(self) -> None:
         """Deliver until the channel ends; the one greenlet that gets from it."""
@@ -208,8 +302,10 @@ class Fanout:
     def _deliver(self, message: bytes | list[bytes]) -> None:
         """Put *message* into all inboxes that want it; those who subscribe meanwhile do not get it."""
         self._received += 1
-        shared, topic = (message, message) if isinstance(message, bytes) else (tuple(message), message[0])
-        inboxes = self._index.match(topic)
+        shared: Any = message if isinstance(message, bytes) else tuple(message)
+        inboxes = self._index.match(topic_of(shared))
+        if self._history is not None:
+            shared = self._history.add(shared)
         if not inboxes:
             self._unmatched += 1
         for inbox in inboxes:
@@ -219,82 +315,53 @@ class Fanout:
                 self._since_breath = 0
                 gevent.sleep(0)
 
-    # ------------------------------------------------------------------ coming and leaving
+    # ------------------------------------------------------------------ leaving
 
-    def _leave(self, inbox: Inbox, error: MakeError) -> tuple[bytes, ...]:
+    def _leave_and_tell(self, inbox: Inbox, error: MakeError, wait: bool = True) -> None:
+        """Take *inbox* out, which ends with *error*, and see that libzmq does not send what nobody wants."""
+        gone = self._leave(inbox, error)
+        self._upstream.tell_all(self._unwanted(gone), wait)
+
+    def _leave(self, inbox: Inbox, error: MakeError) -> list[bytes]:
         """Take *inbox* out, which ends with *error*; the prefixes that nobody wants any more."""
         inbox.end(error)
-        prefixes = self._prefixes.pop(inbox, None)
-        if prefixes is None:
-            return ()
+        wanted = self._wanted.pop(inbox, None)
+        if wanted is None:
+            return []
         self._dropped += inbox.dropped
-        return tuple(prefix for prefix in prefixes if self._index.discard(prefix, inbox))
+        return [prefix for prefix in wanted.prefixes if self._index.discard(prefix, inbox, wanted.exact)]
+
+    def _unwanted(self, gone: Iterable[bytes]) -> list[bytes]:
+        """Nobody wants the prefixes *gone* any more: those of which libzmq is to be told. What is kept of their topics
+        is forgotten, unless it still comes for the sake of others: later messages would not follow on it."""
+        prefixes = self._upstream.leave(gone)
+        if self._history is not None and prefixes:
+            ended = tuple(prefixes)
+            covers, wants = self._upstream.covers, self._index.wants
+            self._history.forget(lambda topic: topic.startswith(ended) and not covers(topic) and not wants(topic))
+        return prefixes
 
     def _forget_abandoned(self, wait: bool = True) -> None:
         """Take out what the garbage collector has found."""
         while self._abandoned:
             inbox = self._abandoned.popleft()
-            if inbox in self._prefixes:
+            if inbox in self._wanted:
                 self._forgotten += 1
-                self._tell_all(self._leave(inbox, partial(ClosedError, "the subscription is garbage")), wait)
+                self._leave_and_tell(inbox, partial(ClosedError, "the subscription is garbage"), wait)
 
     def _disconnect(self, inbox: Inbox) -> None:
         """*inbox* is full, and that is to be its end; in the middle of a delivery, which must not wait."""
         self._disconnected += 1
         error = partial(ClosedError, f"a subscription of {self} was disconnected: it did not get its messages in time")
-        self._tell_all(self._leave(inbox, error), wait=False)
+        self._leave_and_tell(inbox, error, wait=False)
 
     def _end(self, error: MakeError) -> None:
         """No more messages will come."""
         if self._error is not None:
             return
         self._error = error
-        for inbox in tuple(self._prefixes):
+        for inbox in tuple(self._wanted):
             self._leave(inbox, error)
-
-    # ------------------------------------------------------------------ what libzmq is told
-
-    def _tell_all(self, prefixes: tuple[bytes, ...], wait: bool = True) -> None:
-        """See that libzmq does not send what nobody wants; return when it has been told, if *wait*."""
-        if not prefixes or not self._filters:
-            return
-        if not wait or not self.may_wait():
-            gevent.spawn(self._tell_all, prefixes)
-            return
-        left = deque(prefixes)
-        try:
-            while left:
-                self._tell(left.popleft())
-        except (ClosedError, BrokenError):
-            pass  # then there is nothing to undo
-        except BaseException:  # the caller was killed while it waited
-            self._tell_all(tuple(left), wait=False)
-            raise
-
-    def _tell(self, prefix: bytes) -> None:
-        """Bring libzmq to what is wanted now.
-
-        The command is under way before this greenlet waits for its end, so the order of commands is that of the wishes,
-        whoever is killed while it waits.
-        """
-        wanted = prefix in self._index
-        if not self._filters or wanted == (prefix in self._told):
-            return
-        if wanted:
-            self._told.add(prefix)
-            self._channel.subscribe(prefix)
-        else:
-            self._told.discard(prefix)
-            self._channel.unsubscribe(prefix)
-
-
-def _encode(prefixes: tuple[Any, ...]) -> tuple[bytes, ...]:
-    if not prefixes:
-        raise TypeError('give at least one prefix; "" means all messages')
-    for prefix in prefixes:
-        if not isinstance(prefix, (str, bytes)):
-            raise TypeError(f"a prefix is str or bytes, not {type(prefix).__name__}: {prefix!r:.60}")
-    return tuple(dict.fromkeys(p.encode() if isinstance(p, str) else p for p in prefixes))
 
 
 def _again(error: ClosedError | BrokenError) -> BaseException:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
+from gevent.queue import Empty
+
+from .._arguments import check_seconds
 from .._errors import ClosedError, ForkedError
+from ._history import Numbered
 from ._inbox import Inbox, MakeError
+from ._prefixes import Wanted, wanted_of
 
 
 class Home(Protocol):
     """The fan-out, as far as its subscriptions are concerned."""
 
+    @property
+    def token(self) -> str: ...
     def check_thread(self) -> None: ...
     def may_wait(self) -> bool: ...
+    def change_one(self, inbox: Inbox, wanted: Wanted) -> None: ...
     def close_one(self, inbox: Inbox, error: MakeError) -> None: ...
     def abandon(self, inbox: Inbox) -> None: ...
+    def kept(self, wanted: Wanted, after: int, until: int) -> list[Numbered]: ...
 
 
 class Subscription:
-    """What :meth:`Fanout.subscribe` gives: a queue of messages, with gevent.queue's ``get``.
+    """What :meth:`Fanout.subscribe` gives: a queue of messages, with the getting half of gevent.queue's methods.
 
     A message is ``bytes``, or a tuple of ``bytes`` if it has several frames (or its channel says ``multipart=True``):
     the same object for all subscriptions, which is why it is not a list. ``with`` closes it at the end. One that is
@@ -28,15 +38,21 @@ class Subscription:
     thread of the pump's hub only.
     """
 
-    def __init__(self, fan: Home, inbox: Inbox, prefixes: tuple[bytes, ...]) -> None:
+    def __init__(self, fan: Home, inbox: Inbox, wanted: Wanted, since: int) -> None:
         self._fan = fan
         self._inbox = inbox
-        self._prefixes = prefixes
+        self._wanted = wanted
+        self._since = since  # the number of the last message that was received before this was made
 
     @property
     def prefixes(self) -> tuple[bytes, ...]:
         """What it wants."""
-        return self._prefixes
+        return self._wanted.prefixes
+
+    @property
+    def exact(self) -> bool:
+        """Whether :attr:`prefixes` are whole topics."""
+        return self._wanted.exact
 
     @property
     def dropped(self) -> int:
@@ -48,9 +64,45 @@ class Subscription:
         """Whether no more messages come to it; those that are there can still be got."""
         return self._inbox.error is not None
 
+    def change(self, *prefixes: str | bytes, exact: bool | None = None) -> None:
+        """Want *prefixes* from now on, in place of what it wanted before.
+
+        :param prefixes: as of :meth:`Fanout.subscribe`.
+        :param exact: likewise; None: as before.
+        :raises TypeError: one of these is not what it should be.
+        :raises ClosedError, BrokenError: the subscription has ended.
+
+        It is one step: a message that is wanted before and after comes once. What had come before can still be got.
+        libzmq is told of new prefixes before old ones are taken back; if the caller is killed while it waits for that,
+        the change is made all the same. You will not get what was published before the publisher heard of a new prefix.
+        """
+        self._fan.check_thread()
+        wanted = wanted_of(prefixes, self._wanted.exact if exact is None else exact)
+        if self._inbox.error is not None:
+            raise self._inbox.error()
+        self._wanted = wanted
+        self._fan.change_one(self._inbox, wanted)
+
+    # ------------------------------------------------------------------ the queue
+
     def qsize(self) -> int:
         """How many messages wait to be got."""
         return len(self._inbox)
+
+    def __len__(self) -> int:
+        return len(self._inbox)
+
+    def __bool__(self) -> bool:
+        """True, as of gevent's queues: being empty is not being false."""
+        return True
+
+    def empty(self) -> bool:
+        """Whether no message waits to be got."""
+        return not len(self._inbox)
+
+    def full(self) -> bool:
+        """Whether there is no room: the next message is subject to the policy."""
+        return len(self._inbox) >= self._inbox.maxsize
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The oldest message; wait for one if there is none.
@@ -63,16 +115,54 @@ class Subscription:
 
         An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
         """
-        self._fan.check_thread()
-        if timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number of seconds")
-        if self._inbox.ready() or not block or timeout == 0 or not self._fan.may_wait():
-            return self._inbox.take()
-        return self._inbox.wait(timeout)
+        self._wait(block, timeout)
+        return _message(self._inbox.take())
 
     def get_nowait(self) -> Any:
         """``get(block=False)``."""
         return self.get(False)
+
+    def peek(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The message that :meth:`get` would give, which stays; parameters and errors as there."""
+        self._wait(block, timeout)
+        return _message(self._inbox.peek())
+
+    def peek_nowait(self) -> Any:
+        """``peek(block=False)``."""
+        return self.peek(False)
+
+    def get_many(self, limit: int, timeout: float | None = None) -> list[Any]:
+        """The oldest messages, at least one and up to *limit*: wait for one if there is none, not for more.
+
+        :param timeout: seconds; None: no limit; 0: do not wait.
+        :raises gevent.queue.Empty: none within *timeout*.
+        :raises ClosedError, BrokenError: as :meth:`get`.
+        """
+        return [_message(item) for item in self._get_items(limit, timeout)]
+
+    def get_numbered(self, limit: int, timeout: float | None) -> list[tuple[int | None, Any]]:
+        """Internal: as `get_many`, each with its number in the fan-out, None if that keeps no messages."""
+        items = self._get_items(limit, timeout)
+        return [(item.number, item.message) if type(item) is Numbered else (None, item) for item in items]
+
+    def _get_items(self, limit: int, timeout: float | None) -> list[Any]:
+        if not isinstance(limit, int) or isinstance(limit, bool):
+            raise TypeError(f"limit must be an int, not {type(limit).__name__}")
+        if limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {limit}")
+        check_seconds("timeout", timeout)
+        self._wait(True, timeout)
+        return self._inbox.take_many(limit)
+
+    def _wait(self, block: bool, timeout: float | None) -> None:
+        """Return when there is something to take, or when the caller does not want to wait."""
+        self._fan.check_thread()
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number of seconds")
+        if not self._inbox.ready() and block and timeout != 0 and self._fan.may_wait():
+            self._inbox.wait(timeout)
+
+    # ------------------------------------------------------------------ iteration
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -80,14 +170,51 @@ class Subscription:
     def __next__(self) -> Any:
         """The next message; ends when the subscription, the fan-out or the channel was closed. A subscription that was
         disconnected has lost something, so that raises :class:`ClosedError`; what get() raises otherwise is raised."""
+        return self._next(None)
+
+    def messages(self, timeout: float | None = 15.0) -> Iterator[Any]:
+        """Iterate as ``for message in subscription`` does, but give None whenever nothing has come for *timeout*
+        seconds: the moment for a heartbeat. ``timeout=None``: never."""
+        check_seconds("timeout", timeout)
+        return self._messages(timeout)
+
+    def _messages(self, timeout: float | None) -> Iterator[Any]:
+        while True:
+            try:
+                message = self._next(timeout)
+            except Empty:
+                message = None
+            except StopIteration:
+                return
+            yield message
+
+    def _next(self, timeout: float | None) -> Any:
         try:
-            return self.get()
+            return self.get(timeout=timeout)
         except ForkedError:
             raise
         except ClosedError:
             if self._inbox.full:
                 raise
             raise StopIteration from None
+
+    # ------------------------------------------------------------------ after a reconnect
+
+    @property
+    def token(self) -> str:
+        """Internal: tells the numbers of one fan-out from those of another."""
+        return self._fan.token
+
+    def resume(self, find: Callable[[list[Numbered]], list[Numbered] | None]) -> None:
+        """Internal: begin where an earlier subscription ended. *find* gets the kept messages that are wanted, received
+        before this subscription was made, and returns those to begin with; None: as if this had not been called."""
+        self._fan.check_thread()
+        found = find(self._fan.kept(self._wanted, 0, self._since))
+        if found is not None:
+            since = self._since
+            self._inbox.begin_with(found, lambda item: item.number > since)
+
+    # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
         """Want no more messages; what has come can still be got, and then :class:`ClosedError`. Again: nothing."""
@@ -103,9 +230,15 @@ class Subscription:
         if self._inbox.error is None:
             self._fan.abandon(self._inbox)
 
+    def __str__(self) -> str:
+        shown = [repr(prefix) for prefix in self.prefixes[:3]] + ["..."] * (len(self.prefixes) > 3)
+        return f"<zgreen.Subscription to {'exactly ' * self.exact}{', '.join(shown)}>"
+
     def __repr__(self) -> str:
-        shown = [repr(prefix) for prefix in self._prefixes[:3]] + ["..."] * (len(self._prefixes) > 3)
-        return f"<zgreen.Subscription to {', '.join(shown)}>"
+        maxsize = self._inbox.maxsize
+        limit = "" if maxsize == sys.maxsize else f" of {maxsize}"
+        state = "closed" if self.closed else "open"
+        return f"{str(self)[:-1]}: {state}, {len(self)}{limit} messages wait, {self.dropped} dropped>"
 
     # ------------------------------------------------------------------ gevent's protocol of waiting
 
@@ -124,3 +257,8 @@ class Subscription:
         """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called."""
         self._fan.check_thread()
         self._inbox.unlink(callback)
+
+
+def _message(item: Any) -> Any:
+    """What a user gets: of a fan-out that keeps messages, the inboxes hold them with their numbers."""
+    return item.message if type(item) is Numbered else item
