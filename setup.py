@@ -24,12 +24,16 @@ native = Extension(
         f"{FOLDER}/{name}"
         for name in (
             "_core.pxd",
+            "_native_core.pxi",
+            "_native_message.pxi",
+            "_native_pipe.pxi",
             "core.hpp",
             "core_message.hpp",
             "core_pipe.hpp",
             "core_poller.hpp",
             "core_sync.hpp",
             "core_wakeup.hpp",
+            "core_wire.hpp",
         )
     ],
     include_dirs=[FOLDER],

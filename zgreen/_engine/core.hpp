@@ -27,6 +27,7 @@
 #include "core_poller.hpp"
 #include "core_sync.hpp"
 #include "core_wakeup.hpp"
+#include "core_wire.hpp"
 
 namespace zgreen {
 
@@ -205,10 +206,10 @@ class Core : public Shared {
             tell_drained(pipe);
             return;
         }
-        int events_now = error ? 0 : zmq_events(pipe, error);
+        int events_now = error ? 0 : wire_.events(pipe, error);
         if (!error && events_now & kPollIn && credit(pipe) > 0) {
             receive_some(pipe, error);
-            if (!error) events_now = zmq_events(pipe, error);
+            if (!error) events_now = wire_.events(pipe, error);
         }
         if (error) {
             pipe.drained_told = true;  // nothing more of it
@@ -255,18 +256,6 @@ class Core : public Shared {
         return true;
     }
 
-    int zmq_events(Pipe &pipe, int &error) {
-        int value = 0;
-        size_t size = sizeof value;
-        while (api.getsockopt(pipe.socket, kEvents, &value, &size) < 0) {
-            const int e = api.error();
-            if (e == EINTR) continue;
-            error = e;
-            return 0;
-        }
-        return value;
-    }
-
     static size_t credit(const Pipe &pipe) {
         if (pipe.overflow != Overflow::Block) return SIZE_MAX;
         const size_t waiting = pipe.waiting();
@@ -286,7 +275,7 @@ class Core : public Shared {
             }
             Message &message = pipe.out.front();
             const uint64_t bytes = message.size(api);  // before: what is sent is empty
-            const int e = send(pipe, message);
+            const int e = wire_.send(pipe, message);
             if (e == EAGAIN) {
                 refused = true;
                 break;
@@ -343,61 +332,11 @@ class Core : public Shared {
         }
     }
 
-    // 0: libzmq has it, all of it. EAGAIN: it has nothing of it. Otherwise refused, for good.
-    int send(Pipe &pipe, Message &message) {
-        const uint32_t last = message.count - 1;
-        Msg *frames = message.frames();
-        if (last == 0) return send_frame(pipe, frames[0], kDontWait);
-        return send_parts(pipe, message, last);
-    }
-
-    int send_frame(Pipe &pipe, Msg &frame, int flags) {
-        while (api.msg_send(&frame, pipe.socket, flags) < 0) {
-            const int e = api.error();
-            if (e == EINTR) continue;
-            if (e == kEfsm && pipe.kind == kReq) return EAGAIN;  // it waits for a reply
-            return e;
-        }
-        return 0;
-    }
-
-    // The peer may go between two frames: then libzmq has thrown the first ones away. So all but the last are sent as
-    // copies (which share large content), and the message is whole until libzmq has the last.
-    int send_parts(Pipe &pipe, Message &message, uint32_t last) {
-        Msg *frames = message.frames();
-        for (uint32_t i = 0; i < last; ++i) {
-            const int e = send_copy(pipe, frames[i], kDontWait | kSndMore);
-            if (e) return i ? interrupted(pipe, message, i, last, e) : e;
-        }
-        const int e = send_frame(pipe, frames[last], kDontWait);
-        if (e) return interrupted(pipe, message, last, last, e);
-        for (uint32_t i = 0; i < last; ++i) api.msg_close(&frames[i]);
-        return 0;
-    }
-
-    int send_copy(Pipe &pipe, Msg &frame, int flags) {
-        Msg copy;
-        api.msg_init(&copy);
-        if (api.msg_copy(&copy, &frame) < 0) return api.error();
-        const int e = send_frame(pipe, copy, flags);
-        if (e) api.msg_close(&copy);
-        return e;
-    }
-
-    // Frame `at`, not the first, was refused. PUSH, DEALER and REQ swallow the rest of that message, which they must be
-    // given, or they would swallow the next one's frames instead; PAIR does not.
-    int interrupted(Pipe &pipe, Message &message, uint32_t at, uint32_t last, int error) {
-        if (error == EAGAIN && pipe.kind != kPair)
-            for (uint32_t i = at + 1; i <= last; ++i)
-                send_copy(pipe, message.frames()[i], i == last ? kDontWait : kDontWait | kSndMore);
-        return error;
-    }
-
     void receive_some(Pipe &pipe, int &error) {
         size_t budget = credit(pipe);
         if (budget > size_t(kTurn)) budget = kTurn;
         arrived_.reserve(budget);  // what has arrived must have a place
-        while (arrived_.size() < budget && receive(pipe, error)) {}
+        while (arrived_.size() < budget && wire_.receive(pipe, arrived_, error)) {}
         if (arrived_.empty()) return;
         uint64_t bytes = 0;
         for (Message &message : arrived_) bytes += message.size(api);
@@ -408,45 +347,6 @@ class Core : public Shared {
         deliver(pipe);
         raise_to(pipe.peak_waiting, pipe.waiting());
         if (pipe.message.ring(hub, NoticeKind::Message, pipe.id)) count(pipe.rings);
-    }
-
-    // One whole message onto arrived_; false if there is none now.
-    bool receive(Pipe &pipe, int &error) {
-        for (;;) {
-            Msg part;
-            api.msg_init(&part);
-            if (api.msg_recv(&part, pipe.socket, kDontWait) < 0) {
-                const int e = api.error();
-                api.msg_close(&part);
-                if (e == EINTR) continue;
-                if (e != EAGAIN && e != kEfsm) error = e;  // EFSM: a REP that owes a reply, a REQ without a request
-                return false;
-            }
-            count(in_thread.made, int64_t(1));
-            const bool more = api.msg_more(&part) != 0;
-            if (!more && pipe.parts.empty()) {
-                Message message;
-                message.one = part;
-                message.count = 1;
-                arrived_.push_back(std::move(message));
-                return true;
-            }
-            try {
-                pipe.parts.push_back(part);
-            } catch (...) {
-                api.msg_close(&part);
-                count(in_thread.freed, int64_t(1));
-                throw;
-            }
-            if (more) continue;
-            Message message;
-            message.reserve(uint32_t(pipe.parts.size()));
-            std::memcpy(static_cast<void *>(message.frames()), pipe.parts.data(), pipe.parts.size() * sizeof(Msg));
-            message.count = uint32_t(pipe.parts.size());
-            pipe.parts.clear();
-            arrived_.push_back(std::move(message));
-            return true;
-        }
     }
 
     // arrived_ to the pipe, or dropped as the user chose: what is dropped is in arrived_ then, and freed without the lock.
@@ -484,6 +384,7 @@ class Core : public Shared {
     // --- owning thread
     const int own_fd_;
     Poller poller_;
+    Wire wire_{*this};
     std::unordered_map<uint64_t, std::shared_ptr<Pipe>> pipes_;
     std::unordered_map<uint64_t, std::shared_ptr<Pipe>> timed_;  // those with a deadline or a retry
     std::deque<std::shared_ptr<Pipe>> ready_;                    // round-robin

@@ -1,0 +1,105 @@
+# The Core of core.hpp, as Python sees it. Part of _native.pyx.
+
+unbalanced = []  # `_Core.counts` of those that ended and did not balance; for tests
+
+
+cdef class _Core:
+    """Owns a Core; in the child of a fork it is leaked."""
+
+    cdef Core *core
+    cdef shared_ptr[Releases] releases
+    cdef int pid
+    cdef object signaler, __weakref__
+    cdef readonly dict replies  # token -> Reply; whoever has the GIL
+    cdef readonly object pipes  # number -> NativePipe, while it lives; whoever has the GIL
+    cdef uint64_t last_token
+    cdef int streak  # see `_api.Pipe`; whoever has the GIL
+
+    def __cinit__(self, signaler, hub_signaler):
+        self.pid = getpid()
+        self.signaler = signaler
+        self.replies = {}
+        self.pipes = weakref.WeakValueDictionary()
+        self.releases = Releases.make(hub_signaler.ring_fileno())  # first: __dealloc__ of a Core needs them
+        self.core = new Core(api, signaler.fileno(), signaler.ring_fileno(), hub_signaler.ring_fileno())
+
+    def __dealloc__(self):
+        if self.core is not NULL and getpid() == self.pid:
+            self.release()
+            if self.made() != self.freed() + <int64_t> self.core.hub.held():  # no pipe lives
+                unbalanced.append((self.made(), self.freed(), 0))
+            del self.core
+
+    # ---- any thread that has the GIL
+
+    def post_mail(self):
+        self.core.post_mail()
+
+    cdef uint64_t token(self, reply):
+        self.last_token += 1
+        self.replies[self.last_token] = reply
+        return self.last_token
+
+    def counts(self):
+        """Frames: (made, freed or given to libzmq, held by pipes that live); for tests, when the thread has ended."""
+        cdef size_t held = self.core.hub.held()
+        for pipe in self.pipes.values():
+            held += (<NativePipe> pipe).p.held()
+        return self.made(), self.freed(), held
+
+    cdef int64_t made(self) noexcept:
+        return self.core.out_hub.made.load() + self.core.in_thread.made.load()
+
+    cdef int64_t freed(self) noexcept:
+        return (self.core.out_hub.freed.load() + self.core.out_thread.freed.load()
+                + self.core.in_thread.freed.load() + self.core.in_hub.freed.load())
+
+    cdef void release(self):
+        """Let go of what libzmq has read in place."""
+        cdef void *owner
+        while self.releases.get().any():
+            owner = self.releases.get().take()
+            if owner is not NULL:
+                Py_DECREF(<object> owner)
+
+    def wakeups(self):
+        return self.core.wakeups.load()
+
+    # ---- the owning thread
+
+    def step(self, timeout):
+        """Run until there is an event, or for one pass if there is a timeout; [(kind, number, errno)]."""
+        cdef double seconds = -1 if timeout is None else timeout
+        with nogil:
+            self.core.step(seconds)
+            while seconds < 0 and self.core.events.empty():
+                self.core.step(seconds)
+        events = []
+        for event in self.core.events:
+            events.append((<int> event.kind, event.number, event.error))
+        self.core.events.clear()
+        return events
+
+    def attach(self, NativePipe pipe):
+        cdef uintptr_t handle = pipe.socket.underlying
+        error = self.core.attach(pipe.pipe[0], <void *> handle, pipe.fd)
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def detach(self, NativePipe pipe):
+        self.core.detach(pipe.p[0])
+
+    def watch(self, int fd):
+        return self.core.watch(fd)
+
+    def unwatch(self, int fd):
+        self.core.unwatch(fd)
+
+    def make_ready(self, NativePipe pipe):
+        self.core.make_ready(pipe.p[0])
+
+    def expect(self, NativePipe pipe, uint64_t settled):
+        pipe.p.flush_target = settled
+
+    def begin_close(self, NativePipe pipe, double linger):
+        self.core.begin_close(pipe.p[0], linger)

@@ -1,0 +1,249 @@
+# The hub side of a pipe, and what the owning thread keeps of it. Part of _native.pyx.
+
+cdef int STREAK = _api.STREAK
+
+OVERFLOWS = {"block": 0, "drop_oldest": 1, "drop_newest": 2}
+
+
+@cython.no_gc_clear  # its destructor needs the core
+cdef class NativePipe:
+    """See `_api.Pipe`."""
+
+    cdef shared_ptr[_core.Pipe] *pipe  # on the heap, to be leaked in the child of a fork
+    cdef _core.Pipe *p
+    cdef _Core core
+    cdef int pid
+    cdef bint multipart, forgotten
+    cdef object hub  # the hub's mailbox
+    cdef object room, message  # bells
+    cdef size_t places_reserved, messages_reserved  # see `_api.Pipe`
+    cdef public bint direct_puts, direct_gets
+    cdef readonly object owner
+    cdef public object socket  # the owning thread
+    cdef public int fd  # likewise
+    cdef public list replies  # likewise: who waits for the end
+    cdef public list flushes  # likewise: [(how many sent or refused, Reply)]
+    cdef public bint asked  # likewise: to send what is pending before it is closed
+    cdef public bint far  # likewise: has, or had, an endpoint that is not inproc
+    cdef public set names  # likewise: its endpoints that are
+    cdef object __weakref__
+
+    def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart):
+        cdef size_t out_max = _core.kNoLimit if out_maxsize is None else out_maxsize
+        cdef size_t in_max = _core.kNoLimit if in_maxsize is None else in_maxsize
+        cdef int policy = OVERFLOWS[overflow]
+        self.pid = getpid()
+        self.core = core
+        self.hub = hub
+        self.owner = owner
+        self.multipart = multipart
+        self.fd = -1
+        self.replies = []
+        self.flushes = []
+        self.names = set()
+        self.direct_puts = self.direct_gets = True
+        self.pipe = new shared_ptr[_core.Pipe](core.core.make_pipe(kind, out_max, in_max, <Overflow> policy))
+        self.p = self.pipe.get()
+
+    def __dealloc__(self):
+        if self.pipe is not NULL and getpid() == self.pid:
+            del self.pipe
+
+    # ---- hub side
+
+    def offer(self, message):
+        self.core.streak += 1
+        return self.core.streak <= STREAK and self.push_plain(message)
+
+    def offer_now(self, message):
+        return self.push_plain(message)
+
+    cdef bint push_plain(self, message) except -1:
+        if not self.direct_puts or not self.p.has_room(self.places_reserved) or not is_plain(message):
+            return False
+        return self.push(message, None)
+
+    def take(self):
+        self.core.streak += 1
+        return self.pop_unreserved() if self.core.streak <= STREAK else None
+
+    def take_now(self):
+        return self.pop_unreserved()
+
+    cdef object pop_unreserved(self):
+        if not self.direct_gets or self.messages_reserved and self.p.waiting() <= self.messages_reserved:
+            return None
+        return self.pop()
+
+    def count_one(self):
+        self.core.streak += 1
+
+    def due(self):
+        if self.core.streak <= STREAK:
+            return False
+        self.core.streak = 1  # the one that asks
+        return True
+
+    def try_push(self, frames, reply, size_t reserved):
+        return self.p.has_room(reserved) and self.push(frames, reply)
+
+    def push_over(self, frames):
+        return self.p.open.load() and self.push(frames, None)
+
+    def try_pop(self, size_t reserved):
+        return self.pop() if self.p.waiting() > reserved else None
+
+    cdef bint push(self, frames, reply) except -1:
+        cdef _core.Message message
+        cdef bint pushed = False
+        fill(message, frames, self.core.releases.get(), self.core.core.out_hub)
+        if reply is not None:
+            message.token = self.core.token(reply)
+        cdef uint64_t token = message.token
+        try:
+            pushed = self.p.push(move(message))
+        finally:
+            if not pushed:  # too late, or no memory
+                message.close(api, self.core.core.out_hub)
+                if token:
+                    self.core.replies.pop(token, None)
+        self.core.release()
+        return pushed
+
+    cdef object pop(self):
+        cdef _core.Message message
+        if self.forgotten or not self.p.pop(message):
+            return None
+        try:
+            return received_message(message, self.multipart)
+        finally:
+            message.close(api, self.core.core.in_hub)
+
+    def wakes(self):
+        return self.p.wakes(self.places_reserved)
+
+    def pending(self):
+        return self.p.pending()
+
+    def waiting(self):
+        return 0 if self.forgotten else self.p.waiting()
+
+    def withdraw(self):
+        """[(frames, reply)] of all that was not sent."""
+        cdef _core.Message message
+        items = []
+        if self.forgotten:
+            return items
+        while self.p.withdraw(message):
+            frames = sent_frames(message)
+            reply = self.core.replies.pop(message.token, None) if message.token else None
+            message.close(api, self.core.core.out_hub)
+            items.append((frames, reply))
+        return items
+
+    def forget(self):
+        self.forgotten = True
+        self.p.open.store(False)
+
+    # ---- bells
+
+    @property
+    def room_bell(self):
+        return self.room
+
+    @property
+    def message_bell(self):
+        return self.message
+
+    def listen_for_room(self, bell, size_t reserved):
+        self.places_reserved = reserved
+        if bell is not self.room:
+            self.room = bell
+            self.set_bell(self.p.room, bell)
+
+    def listen_for_message(self, bell, size_t reserved):
+        self.messages_reserved = reserved
+        if bell is not self.message:
+            self.message = bell
+            self.set_bell(self.p.message, bell)
+
+    cdef int set_bell(self, _core.Bell &bell, asked) except -1:
+        if self.forgotten:
+            return 0
+        if asked is None:
+            bell.nobody()
+        elif asked.mailbox is self.hub:
+            bell.hub()
+        else:
+            try:
+                bell.foreign(asked.mailbox.signaler.ring_fileno())
+            except (OSError, MemoryError):  # no descriptor is left: by way of the hub, see `answer`
+                bell.hub()
+        return 0
+
+    def look_for_room(self):
+        self.p.room.answered()
+        self.answer(self.room)
+
+    def look_for_message(self):
+        self.p.message.answered()
+        self.answer(self.message)
+
+    cdef int answer(self, bell) except -1:
+        """The hub was rung for *bell*."""
+        if bell is None:
+            return 0
+        if bell.mailbox is self.hub:
+            bell()
+        else:  # a foreign thread's
+            bell.ring()
+        return 0
+
+    # ---- facts
+
+    @property
+    def open(self):
+        return self.p.open.load()
+
+    @open.setter
+    def open(self, bint value):
+        self.p.open.store(value)
+
+    @property
+    def finished(self):
+        return self.p.finished.load()
+
+    @finished.setter
+    def finished(self, bint value):
+        self.p.finished.store(value)
+
+    def counts(self):
+        cdef _core.Pipe *p = self.p
+        return PipeCounts(
+            p.sent.load(), p.received.load(), p.refused.load(), p.dropped.load(), p.sent_bytes.load(),
+            p.received_bytes.load(), p.peak_pending.load(), p.peak_waiting.load(), p.send_turns.load(),
+            p.receive_turns.load(), p.largest_send.load(), p.largest_receive.load(), p.rings.load(), p.touches.load(),
+        )
+
+    @property
+    def sent(self):
+        return self.p.sent.load()
+
+    @property
+    def refused(self):
+        return self.p.refused.load()
+
+    @property
+    def number(self):
+        return self.p.id
+
+    @property
+    def linger_left(self):
+        """Seconds until the deadline of closing; the owning thread."""
+        return max(0.0, self.p.deadline - Core.now())
+
+    # ---- the owning thread
+
+    def attach(self, socket):
+        self.socket = socket
+        self.fd = socket.get(zmq.FD)
