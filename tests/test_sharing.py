@@ -10,7 +10,7 @@ import gevent
 import pytest
 import zmq
 from gevent.queue import Empty, Full
-from support import ANY, LIMIT, Gate, block_hub_until, endpoint_of, outcome, raw_socket, real_threads, wait_for
+from support import ANY, LIMIT, Gate, block_hub_until, endpoint_of, outcome, raw_socket, real_threads, run, wait_for
 
 import zgreen
 
@@ -357,3 +357,53 @@ def test_send_of_a_thread_is_refused(pump):
     assert isinstance(error, RuntimeError)
     assert "put()" in str(error)
     assert channel.statistics().pending == 0
+
+
+def test_a_thread_with_the_number_of_an_ended_one_is_another_one():
+    """The system gives the numbers of threads again: a check by number would let the next thread in."""
+    code = """
+        import _thread, gevent, zgreen
+        from gevent import monkey
+        from gevent.queue import Queue
+
+        start, get_ident, allocate = (
+            monkey.get_original("_thread", n) for n in ("start_new_thread", "get_ident", "allocate_lock")
+        )
+
+        def in_thread(function):
+            ended, result = allocate(), []
+            ended.acquire()
+            def work():
+                try:
+                    result.append(function())
+                except BaseException as error:
+                    result.append(error)
+                ended.release()
+            start(work, ())
+            ended.acquire()
+            return result[0]
+
+        def make():
+            pump = zgreen.Pump().start()
+            fan = zgreen.Fanout(zgreen.Channel("SUB", pump=pump))
+            queue = Queue(items=["item"])
+            return get_ident(), fan, queue
+
+        def use():
+            for call in (lambda: fan.subscribe("a"), lambda: zgreen.select(queue)):
+                try:
+                    return call()
+                except RuntimeError as error:
+                    assert "thread" in str(error), error
+            return get_ident()
+
+        number, fan, queue = in_thread(make)
+        for attempt in range(1000):
+            used = in_thread(use)
+            assert isinstance(used, int), used
+            if used == number:
+                break
+        print("the number came again:", used == number)
+        import os; os._exit(0)  # the pumps of threads that have ended are another matter
+    """
+    assert run(code) == (0, "the number came again: True\n", "")

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
+
+_LAST_PORT = 65535
+_NUMBER = re.compile(r"0*(\d{1,5})", re.ASCII)
+_HOST_AND_PORT = re.compile(r"[^/]*:(\d+|[*!])")  # what would be an endpoint if tcp:// stood before it
 
 
 def check_seconds(name: str, value: float | None) -> None:
@@ -17,11 +22,44 @@ def check_seconds(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must be 0 or more, and finite: seconds, not {value!r}")
 
 
+def check_timeout(value: float | None) -> None:
+    """Check the *timeout* of a put or get, which is as that of gevent's queues: infinity is the same as None.
+
+    :raises TypeError: it is neither a number nor None.
+    :raises ValueError: it is negative, or not a number.
+    """
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"'timeout' must be a number of seconds or None, not {type(value).__name__}")
+    if not value >= 0:  # NaN is not, either
+        raise ValueError(f"'timeout' must be a non-negative number of seconds, not {value!r}")
+
+
 def check_endpoint(name: str, value: Any) -> str:
-    """A TypeError for what is no str; libzmq says what is no endpoint."""
+    """Check what libzmq would take for something else, or would not explain; the rest is for libzmq to judge.
+
+    :raises TypeError: it is no str.
+    :raises ValueError: there is a host and a port but no transport, or the port of a tcp endpoint is impossible: of
+        99999 libzmq takes the lower 16 bits, and of "55x5" the digits up to the first letter.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str like 'tcp://127.0.0.1:5555', not {type(value).__name__}")
+    transport, separator, address = value.partition("://")
+    if not separator and _HOST_AND_PORT.fullmatch(value):
+        raise ValueError(f"{name} {value!r} has no transport: write 'tcp://{value}'")
+    if transport == "tcp":
+        for place in address.split(";"):  # a source address may stand before that of the peer
+            port = place.rpartition(":")[2]
+            if ":" in place and not place.endswith("]") and not _is_port(port):
+                what = f"the port must be a number up to {_LAST_PORT}, or * for any free one, not {port!r}"
+                raise ValueError(f"{name} {value!r}: {what}")
     return value
+
+
+def _is_port(text: str) -> bool:
+    number = _NUMBER.fullmatch(text)
+    return text in ("*", "!") or (number is not None and int(number[1]) <= _LAST_PORT)
 
 
 def endpoints_of(name: str, value: Any) -> tuple[str, ...]:
@@ -29,7 +67,7 @@ def endpoints_of(name: str, value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
-        return (value,)
+        return (check_endpoint(name, value),)
     try:
         values = tuple(value)
     except TypeError:
@@ -45,12 +83,12 @@ def check_option(value: Any) -> int:
 
 
 def options_of(value: Any) -> tuple[tuple[int, Any], ...]:
-    """None or a mapping; text becomes UTF-8."""
+    """None or a mapping of zmq's constants."""
     if value is None:
         return ()
     if not isinstance(value, Mapping):
         raise TypeError(f"options must be a mapping like {{zmq.SNDHWM: 10}}, not {type(value).__name__}")
-    return tuple((check_option(option), v.encode() if isinstance(v, str) else v) for option, v in value.items())
+    return tuple((check_option(option), v) for option, v in value.items())
 
 
 def topic_of(value: Any) -> bytes:

@@ -43,8 +43,14 @@ def set_up(context: zmq.Context[Any], plan: Plan) -> Socket:
 
 
 def set_option(socket: Socket, option: int, value: Any) -> None:
+    """Set an option; text becomes UTF-8."""
     with _naming(f"option {option_name(option)} = {value!r:.60}"):
-        socket.set(option, value)
+        try:
+            socket.set(option, value.encode() if isinstance(value, str) else value)
+        except TypeError:
+            if not isinstance(value, str):
+                raise
+            raise TypeError("expected a number, got text") from None  # pyzmq would show the bytes
 
 
 def get_option(socket: Socket, option: int) -> Any:

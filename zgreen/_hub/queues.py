@@ -11,6 +11,7 @@ from typing import Any
 
 from gevent.queue import Empty, Full
 
+from .._arguments import check_timeout
 from .._engine._api import Pipe
 from .._engine._mailbox import Reply
 from .line import Line
@@ -29,11 +30,9 @@ class _Queue:
         raise NotImplementedError
 
     def _must_not_wait(self, block: bool, timeout: float | None) -> bool:
-        if not block or timeout == 0:
-            return True
-        if timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number of seconds")
-        return not self._link.may_wait()
+        if block:
+            check_timeout(timeout)
+        return not block or timeout == 0 or not self._link.may_wait()
 
     def _check_error(self) -> None:
         error = self._check()

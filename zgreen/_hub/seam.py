@@ -9,6 +9,7 @@ from __future__ import annotations
 import gevent.hub
 
 from . import process
+from .channel import Channel
 from .process import Pumped
 from .pump import LINGER as LINGER
 from .pump import Pump
@@ -39,6 +40,11 @@ def check_greenlet(pump: Pump, what: object) -> None:
     check_here(pump, what)
     if not may_wait(pump):
         raise RuntimeError(f"{what} may have to wait, so it works in a greenlet only: a callback of the hub spawns one")
+
+
+def check_open(channel: Channel) -> None:
+    """Raise the error that a put would raise if *channel* has ended or is being closed."""
+    channel.check_open()
 
 
 def watch(thing: Pumped) -> None:

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 import gevent
-import zmq
 
 from .._arguments import check_maxsize, check_overflow
 from .._errors import BrokenError, ClosedError
 from .._hub.channel import Channel
-from .._hub.seam import check_here, hub_of, may_wait
+from .._hub.seam import check_here, check_open, hub_of, may_wait
 from ._history import History, Numbered, topic_of
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
 from ._prefixes import PrefixIndex, Wanted, wanted_of
@@ -101,9 +100,9 @@ class Fanout:
             if check_maxsize(name, value) is None:
                 raise TypeError(f"{name} must be an int: memory is bounded")
         channel.ready()  # a TypeError or RuntimeError says what is wrong with it
-        kind = channel.getsockopt(zmq.TYPE)
-        if kind not in (zmq.SUB, zmq.PULL):
+        if channel.socket_type not in ("SUB", "PULL"):
             raise TypeError(f"{channel}: a Fanout wants a SUB or a PULL socket")
+        check_open(channel)
         other = _fans[channel]() if channel in _fans else None
         if other is not None and not other.closed:
             raise ValueError(f"{channel}: another Fanout gets from it already, and would lose what this one takes")
@@ -115,7 +114,7 @@ class Fanout:
         self._wanted: dict[Inbox, Wanted] = {}  # of all open inboxes
         self._keep = keep
         self._history = History(keep, keep_topics, keep_bytes) if keep else None
-        filters = kind == zmq.SUB
+        filters = channel.socket_type == "SUB"
         self._upstream = Upstream(channel, filters, self._index.__contains__, keep_topics if keep and filters else 0)
         self._abandoned: deque[Inbox] = deque()  # any thread appends, the hub's pops
         self._error: MakeError | None = None  # the end

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 
-import zmq
 from gevent import monkey
 from gevent.queue import Full
 
 from .._errors import BrokenError, ClosedError
+from .._hub import seam
 from .._hub.channel import Channel
 
-_KINDS = (zmq.PUB, zmq.XPUB, zmq.PUSH, zmq.DEALER, zmq.PAIR)
+_KINDS = ("PUB", "XPUB", "PUSH", "DEALER", "PAIR")
 
 # The real thread's, whatever was patched: gevent's would be the greenlet's.
 _get_ident = monkey.get_original("_thread", "get_ident")
@@ -58,8 +58,9 @@ class PubHandler(logging.Handler):
             raise TypeError(f"channel must be a zgreen.Channel, not {type(channel).__name__}")
         if not isinstance(root_topic, str):
             raise TypeError(f"root_topic must be a str, not {type(root_topic).__name__}")
-        if channel.getsockopt(zmq.TYPE) not in _KINDS:
+        if channel.socket_type not in _KINDS:
             raise TypeError(f"{channel} does not send at any time: a PubHandler needs PUB, XPUB, PUSH, DEALER or PAIR")
+        seam.check_open(channel)
         super().__init__(level)
         self._channel = channel
         self._root = f"{root_topic}." if root_topic else ""

@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import gevent
-from gevent import monkey
 from gevent.hub import Waiter
 from gevent.queue import Empty, ShutDown
 
+from .._arguments import check_timeout
 from .._errors import BrokenError
 from .._hub.channel import Channel
 from .subscription import Subscription
 
 _BREATH = 100  # messages, of all greenlets, between two times that others get their turn
 
-_get_ident = monkey.get_original("_thread", "get_ident")
 _Linkable: TypeAlias = Channel | Subscription
 
 
@@ -49,8 +48,7 @@ def select(*sources: Any, timeout: float | None = None) -> tuple[Any, Any]:
     """
     if not sources:
         raise TypeError("give at least one source: a channel, a subscription or a gevent queue")
-    if timeout is not None and timeout < 0:
-        raise ValueError("'timeout' must be a non-negative number of seconds")
+    check_timeout(timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     may_wait = timeout != 0 and gevent.getcurrent() is not gevent.get_hub()
     if may_wait:
@@ -93,7 +91,7 @@ def _is_ready(source: Any) -> bool:
     if not callable(getattr(source, "peek", None)):
         raise TypeError(f"cannot wait for {type(source).__name__}: give channels, subscriptions or gevent queues")
     hub = getattr(source, "hub", None)
-    if hub is not None and hub.thread_ident != _get_ident():
+    if hub is not None and hub is not gevent.get_hub():
         raise RuntimeError(f"{source!r:.60} belongs to the hub of another thread")
     return source.qsize() > 0 or getattr(source, "is_shutdown", False)
 

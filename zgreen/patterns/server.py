@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import gevent
-import zmq
 from gevent.pool import Pool
 
 from .._arguments import check_seconds
@@ -89,10 +88,10 @@ class Server:
             raise ValueError(f"concurrency must be 1 or more, not {concurrency}")
         self._channel = channel
         self._check_greenlet("serve()")
-        kind = channel.getsockopt(zmq.TYPE)
-        if kind not in (zmq.ROUTER, zmq.REP):
+        if channel.socket_type not in ("ROUTER", "REP"):
             raise TypeError(f"{channel}: requests are served by a ROUTER (many at once) or a REP (one at a time)")
-        self._routes = kind == zmq.ROUTER
+        seam.check_open(channel)
+        self._routes = channel.socket_type == "ROUTER"
         self._handler = handler
         self._on_error = on_error
         # the hub's thread alone from here on

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gevent.queue import Empty
 
-from .._arguments import check_seconds
+from .._arguments import check_seconds, check_timeout
 from .._errors import ClosedError, ForkedError
 from ._history import Numbered
 from ._inbox import Inbox, MakeError
@@ -157,8 +157,7 @@ class Subscription:
     def _wait(self, block: bool, timeout: float | None) -> None:
         """Return when there is something to take, or when the caller does not want to wait."""
         self._fan.check_thread()
-        if timeout is not None and timeout < 0:
-            raise ValueError("'timeout' must be a non-negative number of seconds")
+        check_timeout(timeout)
         if not self._inbox.ready() and block and timeout != 0 and self._fan.may_wait():
             self._inbox.wait(timeout)
 
