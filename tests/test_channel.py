@@ -1162,3 +1162,33 @@ def test_what_was_refused_is_told_before_the_end(pump):
     link.take_mail()
     wait_for(lambda: "the end" in told)
     assert told == ["refused", "the end"]
+
+
+@pytest.mark.parametrize("kind", ["SUB", "XSUB"])
+def test_10_000_subscriptions_survive_restarts_of_the_publisher(pump, kind):
+    """Each is a message to the publisher, and libzmq drops those above SNDHWM without a word."""
+    topics = {b"\1topic-%d." % i for i in range(10_000)}
+
+    def subscribe(socket):
+        for topic in topics:
+            socket.send(topic) if kind == "XSUB" else socket.set(zmq.SUBSCRIBE, topic[1:])
+
+    with zgreen.Channel("PULL", bind=ANY, pump=pump) as probe:
+        endpoint = probe.last_endpoint
+    options = {zmq.RECONNECT_IVL: 10}
+    subscriber = Channel(kind, connect=endpoint, configurator=subscribe, options=options, pump=pump)
+    for _ in range(10):
+        with raw_socket(zmq.XPUB, bind=endpoint) as publisher:
+            publisher.rcvtimeo = int(LIMIT * 1000)
+            assert {publisher.recv() for _ in topics} == topics
+    subscriber.close(linger=0)
+
+
+@pytest.mark.parametrize("kind", ["SUB", "XSUB"])
+def test_a_high_water_mark_that_the_user_sets_for_subscriptions_stays(pump, kind):
+    channel = Channel(kind, options={zmq.SNDHWM: 7}, pump=pump)
+    assert channel.getsockopt(zmq.SNDHWM) == 7
+    channel = Channel(kind, configurator=lambda socket: socket.set(zmq.SNDHWM, 8), pump=pump)
+    assert channel.getsockopt(zmq.SNDHWM) == 8
+    channel = Channel(kind, pump=pump)
+    assert channel.getsockopt(zmq.SNDHWM) == 0

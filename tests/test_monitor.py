@@ -390,6 +390,75 @@ def test_nothing_is_left_of_monitors(pump):
     wait_for(lambda: open_descriptors() <= before, "the descriptors to be given back")
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_nothing_is_left_of_a_monitored_channel_whose_making_was_killed(monkeypatch, pump, nth):
+    """While it waits for its socket, for the monitor's PAIR, or for the start of the monitor."""
+    zgreen.Channel(zmq.PULL, pump=pump, monitor=True).close()
+    before, post = open_descriptors(), pump.post
+
+    def post_and_die(command, *args):
+        call = post(command, *args)
+        posted.append(command.__name__)
+        if len(posted) == nth:
+            raise gevent.GreenletExit
+        return call
+
+    for _ in range(10):
+        posted = []
+        with monkeypatch.context() as patch:
+            patch.setattr(pump, "post", post_and_die)
+            making = gevent.spawn(zgreen.Channel, zmq.PULL, pump=pump, monitor=True)
+            assert isinstance(making.get(timeout=LIMIT), gevent.GreenletExit)
+        assert posted[nth - 1] == ["open", "open", "monitor"][nth - 1]
+    wait_for(lambda: open_descriptors() <= before, "the descriptors to be given back")
+    wait_for(lambda: not pump.channels)
+
+
+REFUSED = """
+    import errno, os, resource
+    import gevent, zmq, zgreen
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+    descriptors = lambda: len(os.listdir("/proc/self/fd"))
+    channel = zgreen.Channel(zmq.PULL, bind="inproc://bound")  # else its monitor is kept
+    before = descriptors()
+
+    def settle():
+        with gevent.Timeout({limit}):
+            while descriptors() > before:
+                gevent.sleep(0.01)
+
+    def monitor_with(left):
+        settle()
+        held = []
+        try:
+            while True:
+                held.append(os.dup(0))
+        except OSError:
+            for fd in held[:left]:
+                os.close(fd)
+        try:
+            channel.monitor().close()
+        except zmq.ZMQError as error:
+            assert error.errno == errno.EMFILE
+            return False
+        finally:
+            for fd in held[left:]:
+                os.close(fd)
+        return True
+
+    print([monitor_with(left) for left in range(3) for _ in range(10)])
+    settle()
+    os._exit(0)
+"""
+
+
+def test_nothing_is_left_of_a_monitor_that_was_refused():
+    """There are descriptors for its PAIR, but none for libzmq's, or for neither."""
+    status, out, err = run(REFUSED.replace("{limit}", str(LIMIT)))
+    assert (status, out) == (0, f"{[False] * 20 + [True] * 10}\n"), err
+
+
 # ------------------------------------------------------------------ wait_connected
 
 

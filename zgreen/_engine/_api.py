@@ -197,7 +197,9 @@ class Engine(Protocol):
         had a peer to send them to."""
 
     def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
-        """Have the socket of *pipe* tell its events to the PAIR socket of *pair*, which is connected to *endpoint*."""
+        """Have the socket of *pipe* tell its events to the PAIR socket of *pair*, by way of *endpoint*, an inproc name
+        that nobody else uses. The PAIR has no high-water mark and no endpoint: the engine connects it, after it has
+        started the monitor."""
 
     def flush(self, reply: Reply, pipe: Any) -> None:
         """Complete *reply* when libzmq has taken, or refused for good, all that is in the pipe now."""

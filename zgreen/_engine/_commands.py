@@ -163,6 +163,7 @@ class Commands:
     def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
         self._monitors.start(pipe, pair, endpoint)
         self._touch(pipe)
+        self._touch(pair)
         reply.complete()
 
     def close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:

@@ -1,8 +1,12 @@
 """Socket monitors: which socket tells which PAIR its events; the owning thread only.
 
 libzmq sends an event *blocking*, in whatever thread it happens (I/O threads included) and with the socket's monitor
-locked. So from the moment a monitor is started until it is stopped its PAIR must be there, with no high-water mark: the
-PAIR is connected first, and whichever of the two sockets is closed first, the monitor is stopped before that.
+locked. So the PAIR must be connected, without a high-water mark, until the monitor is stopped: whichever of the two
+sockets is closed first, the monitor is stopped before that.
+
+The PAIR is connected at once after the monitor is started, not before: libzmq never frees a socket that is closed while
+it is connected to an inproc name that nobody has bound, and starting the monitor, which binds the name, may fail. An
+event that comes in between waits for the connection, which needs no other thread.
 """
 
 from __future__ import annotations
@@ -21,12 +25,13 @@ class Monitors:
         self._watched_by: dict[Any, Any] = {}  # and back
 
     def start(self, pipe: Any, pair: Any, endpoint: str) -> None:
-        """Have the socket of *pipe* send its events to *endpoint*, to which the PAIR socket of *pair* is connected."""
+        """Have the socket of *pipe* send its events by way of *endpoint* to the PAIR socket of *pair*."""
         if pipe.fd < 0 or pair.fd < 0:
             raise zmq.ZMQError(zmq.ENOTSOCK)
         if pipe in self._pair_of:
             raise ValueError("the socket has a monitor already")
         zmq.backend.Socket.monitor(pipe.socket, endpoint, zmq.EVENT_ALL)
+        zmq.backend.Socket.connect(pair.socket, endpoint)
         self._pair_of[pipe] = pair
         self._watched_by[pair] = pipe
 

@@ -18,6 +18,10 @@ Socket: TypeAlias = "zmq.Socket[bytes]"
 
 _LARGE = 65536  # bytes
 
+# A subscription is a message to the publisher, and libzmq drops those above SNDHWM without a word: all that are sent
+# again when a publisher comes late or comes back. So these sockets have no high-water mark, unless the user sets one.
+_SUBSCRIBERS = (zmq.SUB, zmq.XSUB)
+
 
 def set_up(context: zmq.Context[Any], plan: Plan) -> Socket:
     """Make a socket (or take the one handed over) and prepare it; nothing is left open if that fails."""
@@ -25,6 +29,8 @@ def set_up(context: zmq.Context[Any], plan: Plan) -> Socket:
     if socket is None:
         # socket_class: a plain socket even of a zmq.green or zmq.asyncio context
         socket = context.socket(plan.kind, socket_class=zmq.Socket)
+        if plan.kind in _SUBSCRIBERS:
+            socket.set(zmq.SNDHWM, 0)
     try:
         for option, value in plan.options:
             set_option(socket, option, value)

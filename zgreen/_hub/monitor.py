@@ -127,10 +127,10 @@ class Tap:
             endpoint = f"inproc://zgreen.monitor.{next(_NUMBERS)}"
             pump = self._channel.pump
             try:
-                # connected first, and without limit: see _engine/_monitoring
+                # The engine connects it, once the monitor is started: see _engine/_monitoring
                 self._pair = type(self._channel)(
-                    "PAIR", connect=endpoint, options={zmq.RCVHWM: 0, zmq.LINGER: 0}, recv_maxsize=_BACKLOG,
-                    overflow="drop_oldest", multipart=True, pump=pump,
+                    "PAIR", options={zmq.RCVHWM: 0, zmq.LINGER: 0}, recv_maxsize=_BACKLOG, overflow="drop_oldest",
+                    multipart=True, pump=pump,
                 )  # fmt: skip
                 call = pump.post(pump.commands.monitor, self._channel._pipe, self._pair._pipe, endpoint)
                 self._asked = True
