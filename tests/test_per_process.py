@@ -225,9 +225,10 @@ def test_threads_with_hubs_of_their_own():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "plain"])
 def test_each_child_of_a_fork_has_its_own(way):
-    """Also while a greenlet of the parent is making one."""
+    """Also while a greenlet of the parent is making one. gevent must be told of the fork: a hub that both processes run
+    has one epoll descriptor for both, and the events of one may go to the other."""
     lines = output(
         """
         pull = zgreen.Channel(zmq.PULL, bind=ANY)
