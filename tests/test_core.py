@@ -6,19 +6,13 @@ skipped; that is the only reason.
 
 import ctypes
 import os
-import shlex
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+from cplusplus import COMPILER, MARKS, PROGRAMS, compile_with
 from support import LIMIT, finish
-
-HERE = Path(__file__).resolve().parent
-PROGRAMS = HERE / "core"
-CORE = HERE.parent / "zgreen" / "_engine"
-COMPILER = shlex.split(os.environ.get("CXX", "c++"))
 
 # Steps at -O0: that compiles in a third of the time, and they are over at once.
 STEPS = ("test_core.cpp", "-O0")
@@ -29,21 +23,7 @@ ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-
 ROUNDS = ("--rounds", "6", "--limit", str(int(LIMIT)))
 SANITIZERS = pytest.mark.parametrize("flags", [(), THREAD, ADDRESS], ids=["plain", "thread", "address"])
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.timeout(5 * LIMIT),
-    pytest.mark.skipif(not (CORE / "core.hpp").exists(), reason="core.hpp stands in the source tree only"),
-    pytest.mark.skipif(shutil.which(COMPILER[0]) is None, reason=f"no C++ compiler ({COMPILER[0]})"),
-]
-
-
-def compile_with(source, flags, target):
-    """Have *source* compiled; (exit status, what the compiler says)."""
-    common = ["-std=c++17", "-g1", "-Wall", "-Wextra", f"-I{CORE}", "-pthread"]
-    command = [*COMPILER, *common, *flags, str(source), "-o", str(target), "-ldl"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    status, out, _ = finish(process, 3 * LIMIT)
-    return status, out
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")

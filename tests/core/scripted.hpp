@@ -24,10 +24,16 @@
 #include <cstdlib>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 
 namespace scripted {
 
+#ifdef ZGREEN_SYNC
+using zgreen::sync::eventfd;  // the explorer's descriptors are only numbers
+#else
+using ::eventfd;
+#endif
 using zgreen::Msg;
 using Frames = std::vector<std::string>;
 
@@ -261,11 +267,11 @@ class Socket {
             for (auto &frame : message) close_unasked(&frame);
         for (auto &command : commands_)
             for (auto &frame : command.message) close_unasked(&frame);
-        ::close(fd);
+        zgreen::sync::close(fd);
     }
 
     const int kind;
-    const int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    const int fd = scripted::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
     // --- the outside; any thread
     void arrive(std::vector<Msg> &&message) { post(Command{Command::kMessage, 0, std::move(message)}); }
@@ -331,7 +337,7 @@ class Socket {
         std::lock_guard<std::mutex> lock(mutex_);
         commands_.push_back(std::move(command));
         const uint64_t one = 1;
-        if (commands_.size() == 1 && ::write(fd, &one, sizeof one) < 0) std::abort();
+        if (commands_.size() == 1 && zgreen::sync::write(fd, &one, sizeof one) < 0) std::abort();
     }
 
     void process() {
@@ -341,7 +347,7 @@ class Socket {
             if (commands_.empty()) return;
             commands.swap(commands_);
             uint64_t ignored;
-            if (::read(fd, &ignored, sizeof ignored) < 0) std::abort();
+            if (zgreen::sync::read(fd, &ignored, sizeof ignored) < 0) std::abort();
         }
         for (Command &command : commands) {
             room_ += command.room;
