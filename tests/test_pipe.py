@@ -3,11 +3,12 @@
 This thread plays both sides: it is the hub side that pushes and pops, and by `step` the owning thread.
 """
 
+import sys
 import time
 
 import pytest
 import zmq
-from support import LIMIT, inproc
+from support import LIMIT, inproc, run
 
 from zgreen._engine import _api, choose
 from zgreen._engine._api import Plan
@@ -265,6 +266,72 @@ def test_nothing_is_pushed_when_the_owning_thread_has_looked_for_the_last_time(b
     assert [pipe.offer(b"0"), pipe.offer_now(b"0"), pipe.try_push(b"0", reply, 0), pipe.push_over(b"0")] == [False] * 4
     assert pipe.pending() == 0
     assert reply not in bench.done
+
+
+# ---------------------------------------------------------------------- no memory
+
+NO_MEMORY = """
+import resource, sys, time, zgreen, gevent
+
+MIB = 1 << 20
+overflow, shape, big = sys.argv[1], sys.argv[2], bytes(150 * MIB)
+first = [b"1", big] if shape == "frames" else big
+a = zgreen.Channel("PAIR", bind="inproc://a")
+b = zgreen.Channel("PAIR", connect="inproc://a", overflow=overflow, recv_maxsize=3, multipart=shape == "list")
+for message in (first, b"2", b"3"):
+    a.put(message)
+deadline = time.monotonic() + {limit}
+while b.statistics().waiting < 3 and time.monotonic() < deadline:
+    gevent.sleep(0.01)
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+for _ in range(2):
+    resource.setrlimit(resource.RLIMIT_AS, (now + 20 * MIB, hard))
+    try:
+        got = b.get_nowait()
+    except MemoryError:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        assert zgreen.get_pump().engine == "native"  # the Python engine has copied it when it came
+        assert b.statistics().waiting == 3
+        got = None
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    if got is not None:
+        break
+else:
+    assert zgreen.get_pump().engine == "native"
+    got = b.get_nowait()
+lengths = [len(got)] if type(got) is bytes else [len(frame) for frame in got]
+print([length // MIB for length in lengths], b.get(), b.get(), b.statistics().dropped)
+a.close(0)
+b.close(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
+@pytest.mark.parametrize("shape", ["frame", "frames", "list"])
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest"])
+def test_a_get_that_has_no_memory_loses_nothing(overflow, shape):
+    """The message stays the first, and comes when there is memory again."""
+    status, out, err = run(NO_MEMORY.replace("{limit}", str(LIMIT)), overflow, shape)
+    sizes = "[0, 150]" if shape == "frames" else "[150]"
+    rest = "[b'2'] [b'3'] 0" if shape == "list" else "b'2' b'3' 0"
+    assert (status, out, err) == (0, f"{sizes} {rest}\n", "")
+
+
+def test_messages_as_they_were_pushed(bench):
+    """What is taken back at the end, and what libzmq refuses."""
+    pipe = bench.make()
+    replies = [bench.reply(), None, bench.reply()]
+    messages = [b"0", (b"1", b"2"), (b"3",)]
+    for message, reply in zip(messages, replies, strict=True):
+        assert pipe.try_push(message, reply, 0)
+    assert [reply for _, reply in pipe.withdraw()] == replies
+    assert pipe.pending() == 0
+    rep = bench.open(zmq.REP)
+    assert rep.try_push((b"1", b"2"), None, 0)
+    bench.until(lambda: rep.owner.refusals)
+    [(frames, error)] = rep.owner.refusals
+    assert (frames, error.errno) == ((b"1", b"2"), zmq.EFSM)
 
 
 # ---------------------------------------------------------------------- counts

@@ -197,7 +197,14 @@ struct World {
     std::vector<Frames> withdraw(End &end) {
         std::vector<Frames> all;
         Message message;
-        while (end.pipe->withdraw(message)) all.push_back(texts(message, core->out_hub));
+        end.pipe->finish();
+        std::vector<uint32_t> counts;
+        for (size_t i = 0; i < end.pipe->out.size(); ++i) counts.push_back(end.pipe->out.at(i).count);
+        while (end.pipe->withdraw(message)) {
+            EQUAL(message.count, counts.at(all.size()));
+            all.push_back(texts(message, core->out_hub));
+        }
+        EQUAL(all.size(), counts.size());
         return all;
     }
     std::vector<Event> step(double timeout = 0) {
@@ -1320,6 +1327,88 @@ TEST(detach_keeps_what_was_received) {
     a.socket.reset();
     EQUAL(w.pop_all(a), (std::vector<Frames>{{"1"}, {"2"}}));
     w.settle();
+}
+
+// What was popped and cannot be used, as there is no memory for it, is the first again.
+TEST(put_back_is_the_first_again) {
+    for (const Overflow overflow : {Overflow::Block, Overflow::DropOldest, Overflow::DropNewest}) {
+        for (int in_turn = 0; in_turn < 4; ++in_turn) {  // the last in its half of the queue, too
+            World v;
+            End &a = v.open(on::kPull, 10, 10, overflow);
+            for (const char *text : {"0", "1", "2"}) a.socket->arrive(Frames{text});
+            v.settle();
+            std::vector<Frames> expected{{"0"}, {"1"}, {"2"}};
+            if (in_turn == 3) {
+                EQUAL(v.pop_all(a), expected);
+                expected.clear();
+            }
+            for (int i = 0; i < in_turn && in_turn < 3; ++i) {
+                EQUAL(v.pop(a), expected.front());
+                expected.erase(expected.begin());
+            }
+            a.socket->arrive(Frames{"3", "4"});
+            expected.push_back({"3", "4"});
+            v.settle();
+            for (int i = 0; i < 2; ++i) {  // twice
+                const size_t waiting = a.pipe->waiting();
+                Message message;
+                CHECK(a.pipe->pop(message));
+                EQUAL(a.pipe->waiting(), waiting - 1);
+                if (i) {  // and while more comes
+                    a.socket->arrive(Frames{"5"});
+                    expected.push_back({"5"});
+                    v.settle();
+                }
+                CHECK(a.pipe->put_back(message));
+                EQUAL(message.count, 0u);
+                EQUAL(a.pipe->waiting(), waiting + size_t(i));
+                EQUAL(a.pipe->held(), a.pipe->waiting() + 1);  // one has two frames
+            }
+            EQUAL(v.pop_all(a), expected);
+            EQUAL(a.pipe->waiting(), 0u);
+            EQUAL(a.pipe->dropped.load(), 0u);
+            v.finish();
+        }
+    }
+}
+
+TEST(put_back_into_a_full_queue) {
+    for (const Overflow overflow : {Overflow::Block, Overflow::DropOldest, Overflow::DropNewest}) {
+        World v;
+        End &a = v.open(on::kPull, 10, 2, overflow);
+        a.socket->arrive(Frames{"0"});
+        a.socket->arrive(Frames{"1"});
+        v.settle();
+        Message message;
+        CHECK(a.pipe->pop(message));
+        a.socket->arrive(Frames{"2"});
+        v.core->make_ready(*a.pipe);
+        v.settle();
+        const bool oldest = overflow == Overflow::DropOldest;
+        EQUAL(a.pipe->put_back(message), !oldest);  // the oldest of a full queue: it is the one to be dropped
+        EQUAL(message.count, oldest ? 1u : 0u);
+        message.close(v.api, v.core->in_hub);
+        EQUAL(a.pipe->dropped.load(), oldest ? 1u : 0u);
+        a.socket->arrive(Frames{"3"});
+        v.settle();
+        if (oldest) EQUAL(v.pop_all(a), (std::vector<Frames>{{"2"}, {"3"}}));
+        else EQUAL(v.pop(a), Frames{"0"});
+        v.finish();
+    }
+}
+
+TEST(what_was_put_back_is_dropped_first) {
+    End &a = w.open(on::kPull, 10, 2, Overflow::DropOldest);
+    a.socket->arrive(Frames{"0"});
+    a.socket->arrive(Frames{"1"});
+    w.settle();
+    Message message;
+    CHECK(a.pipe->pop(message));
+    CHECK(a.pipe->put_back(message));
+    a.socket->arrive(Frames{"2"});
+    w.settle();
+    EQUAL(a.pipe->dropped.load(), 1u);
+    EQUAL(w.pop_all(a), (std::vector<Frames>{{"1"}, {"2"}}));
 }
 
 TEST(withdraw_in_order_with_tokens) {

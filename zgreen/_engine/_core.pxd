@@ -96,12 +96,18 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
 
     const size_t kNoLimit
 
+    cdef cppclass Fifo:
+        size_t size()
+        Message &at(size_t)
+
     cdef cppclass Pipe:
         bool has_room(size_t)
         bool wakes(size_t)
         bool push(Message) except +
         bool pop(Message &) except +
+        bool put_back(Message &)
         bool withdraw(Message &) except +
+        void finish()
         const uint64_t id
         atomic[bool] open
         atomic[bool] finished
@@ -126,6 +132,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         Bell message
         double deadline
         uint64_t flush_target
+        Fifo out
 
     cdef enum class EventKind(uint8_t):
         Mail

@@ -10,7 +10,7 @@ one, and leaks the parent's pipes and cores instead of destroying them.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
@@ -22,7 +22,7 @@ from libcpp.vector cimport vector
 from posix.unistd cimport getpid
 
 from . cimport _core
-from ._core cimport Core, EventKind, Msg, NoticeKind, Overflow, Releases
+from ._core cimport Core, EventKind, Msg, Notice, NoticeKind, Overflow, Releases
 
 import os
 import weakref
@@ -80,32 +80,7 @@ class NativeEngine(Commands):
         return pipe
 
     def look(self, into):
-        """Append what the owning thread has for the hub, as callables; the hub.
-
-        No Python code runs in here: a signal handler could raise in it, and what is taken would be lost.
-        """
-        cdef _Core core = self._core
-        cdef vector[_core.Notice] notices
-        cdef size_t i
-        cdef _core.Notice *notice
-        core.core.hub.take(notices)
-        core.release()
-        for i in range(notices.size()):
-            notice = &notices[i]
-            if notice.kind == NoticeKind.Outcome:
-                reply = core.replies.pop(notice.token, None)
-                if reply is not None:
-                    into.append(partial(_complete, reply, notice.error))
-                continue
-            known = core.pipes.data.get(notice.pipe)  # the mapping's own get() is Python code
-            pipe = None if known is None else known()
-            if notice.kind == NoticeKind.Refused:
-                if pipe is not None:
-                    frames = sent_frames(notice.message)
-                    into.append(partial(_refuse, pipe.owner, frames, notice.error))
-                notice.message.close(api, core.core.out_hub)
-            elif pipe is not None:
-                into.append(pipe.look_for_room if notice.kind == NoticeKind.Room else pipe.look_for_message)
+        self._core.look(into)
 
     # ---- the owning thread
 

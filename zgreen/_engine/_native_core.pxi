@@ -14,6 +14,8 @@ cdef class _Core:
     cdef readonly object pipes  # number -> NativePipe, while it lives; whoever has the GIL
     cdef uint64_t last_token
     cdef int streak  # see `_api.Pipe`; whoever has the GIL
+    cdef vector[Notice] notices  # taken from the owning thread; the hub
+    cdef size_t told  # so many of them, from the first, were passed on; the hub
 
     def __cinit__(self, signaler, hub_signaler):
         self.pid = getpid()
@@ -26,6 +28,9 @@ cdef class _Core:
     def __dealloc__(self):
         if self.core is not NULL and getpid() == self.pid:
             self.release()
+            while self.told < self.notices.size():
+                self.notices[self.told].message.close(api, self.core.out_hub)
+                self.told += 1
             if self.made() != self.freed() + <int64_t> self.core.hub.held():  # no pipe lives
                 unbalanced.append((self.made(), self.freed(), 0))
             del self.core
@@ -42,7 +47,9 @@ cdef class _Core:
 
     def counts(self):
         """Frames: (made, freed or given to libzmq, held by pipes that live); for tests, when the thread has ended."""
-        cdef size_t held = self.core.hub.held()
+        cdef size_t held = self.core.hub.held(), i
+        for i in range(self.told, self.notices.size()):
+            held += self.notices[i].message.count
         for pipe in self.pipes.values():
             held += (<NativePipe> pipe).p.held()
         return self.made(), self.freed(), held
@@ -64,6 +71,44 @@ cdef class _Core:
 
     def wakeups(self):
         return self.core.wakeups.load()
+
+    # ---- the hub
+
+    def look(self, into):
+        """Append what the owning thread has for the hub, as callables.
+
+        No Python code runs in here: a signal handler could raise in it, and what is taken would be lost. There may be
+        no memory, though: then this raises, and goes on at the same notice when it is called again.
+        """
+        self.release()
+        self.pass_on(into)
+        self.notices.clear()
+        self.told = 0
+        self.core.hub.take(self.notices)
+        self.pass_on(into)
+
+    cdef int pass_on(self, into) except -1:
+        while self.told < self.notices.size():
+            self.pass_on_one(&self.notices[self.told], into)
+            self.told += 1
+        return 0
+
+    cdef int pass_on_one(self, Notice *notice, into) except -1:
+        if notice.kind == NoticeKind.Outcome:
+            reply = self.replies.get(notice.token)
+            if reply is not None:
+                into.append(partial(_complete, reply, notice.error))
+                del self.replies[notice.token]
+            return 0
+        known = self.pipes.data.get(notice.pipe)  # the mapping's own get() is Python code
+        pipe = None if known is None else known()
+        if notice.kind == NoticeKind.Refused:
+            if pipe is not None:
+                into.append(partial(_refuse, pipe.owner, sent_frames(notice.message), notice.error))
+            notice.message.close(api, self.core.out_hub)
+        elif pipe is not None:
+            into.append(pipe.look_for_room if notice.kind == NoticeKind.Room else pipe.look_for_message)
+        return 0
 
     # ---- the owning thread
 

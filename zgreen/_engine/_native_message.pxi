@@ -84,21 +84,59 @@ cdef int lend_frame(Msg *msg, char *data, size_t size, frame, Releases *releases
     return 0
 
 
-cdef object received_message(_core.Message &message, bint multipart):
-    """As get() returns it."""
-    cdef uint32_t i
+cdef extern from "Python.h":
+    # As C has them, without a check for NULL.
+    PyObject *PyBytes_FromStringAndSize(const char *, Py_ssize_t)
+    PyObject *PyList_New(Py_ssize_t)
+    void PyList_SET_ITEM(PyObject *, Py_ssize_t, PyObject *)
+    void drop "Py_DECREF"(PyObject *)
+    int PyGC_Disable()
+    int PyGC_Enable()
+
+
+cdef extern from *:
+    """
+    static PyObject *checked(PyObject *made) { return made; }
+    """
+    object checked(PyObject *)  # which raises what is set if it is NULL
+
+
+cdef PyObject *received_message(_core.Message &message, bint multipart) noexcept:
+    """As get() returns it; NULL, and a MemoryError set, if there is no memory.
+
+    No code of Python's runs in here, so nobody else pops from the pipe meanwhile. A new list may set the garbage
+    collector off (up to Python 3.11), and with it any finalizer: so that waits.
+    """
     if message.count == 1 and not multipart:
         return frame_bytes(message.frames())
-    return [frame_bytes(&message.frames()[i]) for i in range(message.count)]
+    cdef int collects = PyGC_Disable()
+    cdef PyObject *frames = list_of_frames(message)
+    if collects:
+        PyGC_Enable()
+    return frames
+
+
+cdef PyObject *list_of_frames(_core.Message &message) noexcept:
+    cdef PyObject *frames = PyList_New(message.count)
+    cdef PyObject *frame
+    cdef uint32_t i
+    if frames is NULL:
+        return NULL
+    for i in range(message.count):
+        frame = frame_bytes(&message.frames()[i])
+        if frame is NULL:
+            drop(frames)
+            return NULL
+        PyList_SET_ITEM(frames, i, frame)
+    return frames
+
+
+cdef PyObject *frame_bytes(Msg *msg) noexcept:
+    return PyBytes_FromStringAndSize(<char *> api.msg_data(msg), api.msg_size(msg))
 
 
 cdef object sent_frames(_core.Message &message):
     """As they were pushed."""
-    cdef uint32_t i
     if message.count == 1:
-        return frame_bytes(message.frames())
-    return tuple([frame_bytes(&message.frames()[i]) for i in range(message.count)])
-
-
-cdef object frame_bytes(Msg *msg):
-    return PyBytes_FromStringAndSize(<char *> api.msg_data(msg), api.msg_size(msg))
+        return checked(frame_bytes(message.frames()))
+    return tuple(checked(list_of_frames(message)))

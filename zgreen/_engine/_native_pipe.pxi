@@ -95,12 +95,12 @@ cdef class NativePipe:
 
     cdef bint push(self, frames, reply) except -1:
         cdef _core.Message message
+        cdef uint64_t token = 0
         cdef bint pushed = False
         fill(message, frames, self.core.releases.get(), self.core.core.out_hub)
-        if reply is not None:
-            message.token = self.core.token(reply)
-        cdef uint64_t token = message.token
         try:
+            if reply is not None:
+                message.token = token = self.core.token(reply)
             pushed = self.p.push(move(message))
         finally:
             if not pushed:  # too late, or no memory
@@ -112,12 +112,13 @@ cdef class NativePipe:
 
     cdef object pop(self):
         cdef _core.Message message
+        cdef PyObject *content
         if self.forgotten or not self.p.pop(message):
             return None
-        try:
-            return received_message(message, self.multipart)
-        finally:
+        content = received_message(message, self.multipart)
+        if content is not NULL or not self.p.put_back(message):
             message.close(api, self.core.core.in_hub)
+        return checked(content)
 
     def wakes(self):
         return self.p.wakes(self.places_reserved)
@@ -129,16 +130,19 @@ cdef class NativePipe:
         return 0 if self.forgotten else self.p.waiting()
 
     def withdraw(self):
-        """[(frames, reply)] of all that was not sent."""
+        """[(frames, reply)] of all that was not sent. Or, if there is no memory for them, they stay where they are."""
         cdef _core.Message message
+        cdef size_t i
         items = []
         if self.forgotten:
             return items
+        self.p.finish()
+        for i in range(self.p.out.size()):
+            frames = sent_frames(self.p.out.at(i))
+            items.append((frames, self.core.replies.get(self.p.out.at(i).token)))
         while self.p.withdraw(message):
-            frames = sent_frames(message)
-            reply = self.core.replies.pop(message.token, None) if message.token else None
+            self.core.replies.pop(message.token, None)
             message.close(api, self.core.core.out_hub)
-            items.append((frames, reply))
         return items
 
     def forget(self):

@@ -86,10 +86,7 @@ class Core : public Shared {
         for (Msg &part : pipe.parts) api.msg_close(&part);
         in_thread.add_freed(int64_t(pipe.parts.size()));
         pipe.parts.clear();
-        {
-            sync::lock_guard lock(pipe.out_mutex);
-            pipe.finished.store(true);
-        }
+        pipe.finish();
         pipes_.erase(pipe.id);
     }
     uint64_t watch(int fd) {  // an Event::Readable for each pass in which it is

@@ -119,7 +119,10 @@ class Fifo {
         front_.swap(back_);
     }
 
-    size_t frames() const {  // of all messages, when nobody else is at it
+    // --- when nobody else is at it
+    size_t size() const { return front_.size() - head_ + back_.size(); }
+    Message &at(size_t i) { return i < front_.size() - head_ ? front_[head_ + i] : back_[i - (front_.size() - head_)]; }
+    size_t frames() const {  // of all messages
         size_t n = 0;
         for (size_t i = head_; i < front_.size(); ++i) n += front_[i].count;
         for (const Message &message : back_) n += message.count;

@@ -101,7 +101,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
         return size_t(delivered.load() - gone);
     }
 
-    size_t held() const { return out.frames() + in.frames() + parts.size(); }  // when the owning thread has ended
+    size_t held() const { return out.frames() + in.frames() + returned.count + parts.size(); }  // when the owning thread has ended
 
     // --- hub side
     bool has_room(size_t reserved);
@@ -114,7 +114,12 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     }
     bool push(Message &&message);  // false: too late, the message is still the caller's
     bool pop(Message &message);
-    bool withdraw(Message &message);  // one that was not sent; after `finished`, one thread
+    bool put_back(Message &message);  // what was popped last; false: it is dropped, and still the caller's
+    void finish() {                   // nothing is pushed from now on
+        sync::lock_guard lock(out_mutex);
+        finished.store(true);
+    }
+    bool withdraw(Message &message);  // one that was not sent; after finish(), one thread
 
     size_t out_low() const { return out_max / 4; }  // so few pending, or more room than this, are worth a wake-up
 
@@ -143,7 +148,8 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     // --- owning thread writes, often
     alignas(64) sync::atomic<uint64_t> settled{0};  // sent or refused, or, after `finished`, withdrawn
     sync::atomic<uint64_t> delivered{0};
-    sync::atomic<uint64_t> sent{0}, received{0}, refused{0}, dropped{0};
+    sync::atomic<uint64_t> sent{0}, received{0}, refused{0};
+    sync::atomic<uint64_t> dropped{0};  // by put_back, too, under in_mutex
     sync::atomic<uint64_t> sent_bytes{0}, received_bytes{0};
     // for statistics alone, once a turn at most: see _api.py's Pipe
     sync::atomic<uint64_t> peak_pending{0}, peak_waiting{0}, send_turns{0}, receive_turns{0};
@@ -163,6 +169,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
 
     alignas(64) Fifo out;  // the front is the owning thread's; after `finished` the hub side's
     Fifo in;               // the front is the hub side's
+    Message returned;      // the oldest of all that wait, if there is one; as the front of `in`
 
     void touch() { shared.inbox.touch(shared_from_this()); }  // hub side: have the owning thread look
     bool take_front(Message &message);                        // of `in`; see in_mutex
@@ -215,17 +222,32 @@ inline bool Pipe::pop_from_front(Message &message) {
 }
 
 inline bool Pipe::take_front(Message &message) {
-    if (in.front_empty()) in.turn();
-    if (in.front_empty()) return false;
-    message = std::move(in.front());
-    in.pop();
+    if (returned.count) {
+        message = std::move(returned);
+    } else {
+        if (in.front_empty()) in.turn();
+        if (in.front_empty()) return false;
+        message = std::move(in.front());
+        in.pop();
+    }
     taken.store(taken.load(std::memory_order_relaxed) + 1);
     return true;
 }
 
+// For who had no memory to do anything with it. The room that it left may have been used meanwhile: then there is one
+// message more than the limit for now, or, with DropOldest, this one, which is the oldest, is dropped.
+inline bool Pipe::put_back(Message &message) {
+    sync::lock_guard lock(in_mutex);
+    if (overflow == Overflow::DropOldest && waiting() >= in_max) {
+        count(dropped);
+        return false;
+    }
+    returned = std::move(message);
+    taken.store(taken.load(std::memory_order_relaxed) - 1);
+    return true;
+}
+
 inline bool Pipe::withdraw(Message &message) {
-    sync::lock_guard lock(out_mutex);
-    finished.store(true);
     if (out.front_empty()) out.turn();
     if (out.front_empty()) return false;
     message = std::move(out.front());
