@@ -1,0 +1,187 @@
+"""Mistakes in the patterns, in zgreen.auth, and in the leaves that all import."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+
+def _in(file: str, tests: str, *mistakes: tuple[str, str], engine: str = "native", quick: bool = False) -> list[Mutant]:
+    return [Mutant(file, old, new, tests, engine, quick) for old, new in mistakes]
+
+
+_AUTH = _in(
+    "auth.py", "test_auth.py",
+    ("if not right or name not in passwords:", "if not right:"),
+    ("if not right or name not in passwords:", "if name not in passwords:"),
+    ("(address is None or not any(", "(address is not None and not any("),
+    ("if not self._allowed and not self._denied:", "if not self._allowed or not self._denied:"),
+    ("for network in self._denied if address is not None", "for network in self._allowed if address is not None"),
+    ("if len(request.credentials) != 2:", "if len(request.credentials) < 2:"),
+    ("if len(request.credentials) != 1 or len(request.credentials[0]) != 32:", "if len(request.credentials) != 1:"),
+    ("self._passwords.get(request.domain, self._passwords.get(\"*\"))", "self._passwords.get(request.domain)"),
+    ("request.domain if request.domain in self._keys else \"*\"", "\"*\""),
+    ("            if key not in keys.read():", "            if key not in keys._keys:"),
+    ("            raise _Denied(\"overloaded\"", "            return\n            raise _Denied(\"overloaded\""),
+    ("if len(self._workers) < self._concurrency:", "if len(self._workers) <= self._concurrency:"),
+    ("            worker.rawlink(self._workers.discard)  # for one that is killed before it begins\n", ""),
+    ("            self._workers.discard(gevent.getcurrent())\n", ""),
+    ("            if not self._waiting.empty() and not self.closed:  # a callback has ended this greenlet\n                self._hire()\n", ""),
+    ("        except BaseException:\n            self._deny(request, _Denied(\"failed\", \"try again later\", b\"300\"))\n            raise", "        except BaseException:\n            raise"),
+    ("        self._counts[_ALLOWED] += 1\n", ""),
+    ("        self._counts[denial.cause] += 1\n", ""),
+    ("        self._files.clear()\n", ""),
+    ("        self._state = None\n        self._files.clear()", "        self._files.clear()"),
+    ("self._state = state if settled else None", "self._state = state"),
+    ("known and known[0] == sign", "known"),
+    ("entry.name.endswith(\".key\") and", ""),
+    ("        self._greenlet.kill()\n", ""),
+    ("        gevent.killall(workers, block=False)\n", ""),
+    (" if worker is not gevent.getcurrent()]", "]"),
+    ("        self._files = files\n", "        self._files.update(files)\n"),
+    ("return mapped or address", "return address"),
+    ("network.prefixlen < 96", "network.prefixlen <= 96"),
+    ("split = frames.index(b\"\", 1) + 1", "split = frames.index(b\"\") + 1"),
+    ("if len(body) >= 6 and body[0]", "if len(body) >= 5 and body[0]"),
+)  # fmt: skip
+
+_INBOX = _in(
+    "patterns/_inbox.py", "test_fanout.py test_select.py test_inbox.py",
+    ("                    timer.close()\n", "                    pass\n"),
+    ("        if inbox.due:\n            return\n", ""),
+    ("        if not self._scheduled:\n            self._scheduled = True\n            self.hub", "        if True:\n            self.hub"),
+    ("                inbox.due = False\n                inbox.tell()", "                inbox.tell()\n                inbox.due = False"),
+    ("                inbox.tell()\n                self._due.popleft()", "                self._due.popleft()\n                inbox.tell()"),
+    ("            self._scheduled = bool(self._due)\n", ""),
+    ("if len(self._items) >= self._maxsize:\n            self.dropped", "if len(self._items) > self._maxsize:\n            self.dropped"),
+    ("                self.full = True\n", ""),
+    ("                self._waker.urgent = True\n", "                pass\n"),
+    ("            self.error = error\n            self._waker.add(self)", "            self.error = error"),
+    ("                self.unlink(waiter.switch)\n", "                pass\n"),
+    ("        self._links.append(_Link(callback, subject))\n        if self.ready():\n            self._waker.add(self)", "        self._links.append(_Link(callback, subject))"),
+    ("                link = self._links.pop(0)", "                link = self._links.pop()"),
+    ("                if not self._links or not self.ready():", "                if not self._links:"),
+    ("            if self._links and self.ready():\n                self._waker.add(self)", "            pass"),
+    ("while self._told < goal:", "while self._told < goal - 1:"),
+    ("        self.urgent = False\n        goal", "        goal"),
+)  # fmt: skip
+
+_FANOUT = _in(
+    "patterns/fanout.py", "test_fanout.py",
+    ("if other is not None and not other.closed:", "if other is not None:"),
+    ("        _fans[channel] = ref(self)\n", ""),
+    ("            self._tell_all(self._leave(inbox, partial(ClosedError, f\"{subscription} was never made\")), wait=False)\n", ""),
+    ("            self._greenlet.kill(block=False)\n", "            pass\n"),
+    ("        self._tell_all(tuple(self._told))\n", ""),
+    ("                self._forget_abandoned(wait=False)\n", ""),
+    ("                    self._waker.catch_up()\n", "                    pass\n"),
+    ("            self._since_breath += 1\n", ""),
+    ("self._tell_all(self._leave(inbox, error), wait=False)\n\n    def _end", "self._leave(inbox, error)\n\n    def _end"),
+    ("            self._unmatched += 1\n", "            pass\n"),
+    ("        self._dropped += inbox.dropped\n", ""),
+    ("            self._tell_all(tuple(left), wait=False)\n            raise", "            raise"),
+    ("            self._told.add(prefix)\n            self._channel.subscribe(prefix)", "            self._channel.subscribe(prefix)\n            self._told.add(prefix)"),
+    ("            self._told.discard(prefix)\n            self._channel.unsubscribe(prefix)", "            self._channel.unsubscribe(prefix)\n            self._told.discard(prefix)"),
+    ("    new.__cause__ = error.__cause__\n    return new", "    return new"),
+    ("if not wait or not self.may_wait():", "if not wait:"),
+    ("            raise\n\n    def _deliver", "\n    def _deliver"),
+) + _in(
+    "patterns/_prefixes.py", "test_fanout.py",
+    ("            if length > size:\n                break\n", "            if length >= size:\n                break\n"),
+    ("            del self._counts[length]\n            self._lengths.remove(length)", "            del self._counts[length]"),
+    ("        if members:\n            return False\n        del", "        if True:\n            return False\n        del"),
+    ("        if self._counts[length] == 1:\n", "        if True:\n"),
+    ("            return list(found[0])", "            return found[0]"),
+) + _in(
+    "patterns/subscription.py", "test_fanout.py",
+    ("            if self._inbox.full:\n                raise\n", ""),
+    ("        except ForkedError:\n            raise\n", ""),
+    ("        if self._inbox.error is None:\n            self._fan.abandon(self._inbox)", "        pass"),
+)  # fmt: skip
+
+_SELECT = _in(
+    "patterns/select.py", "test_select.py",
+    ("            timer.close()\n", "            pass\n"),
+    ("            source.unlink(waiter.switch)\n", "            pass\n"),
+    ("            greenlet.kill(block=False)\n", "            pass\n"),
+    ("    if may_wait:\n        _breathe()\n", ""),
+    ("ready.pop(random.randrange(len(ready)))", "ready.pop(0)"),
+    ("            error.source = source  # type: ignore[union-attr]\n", ""),
+    ("while taken is None and may_wait:", "if taken is None and may_wait:"),
+    ("    except Exception:  # noqa: BLE001 (it was shut down", "    except ZeroDivisionError:  # noqa: BLE001 (it was shut down"),
+    ("may_wait = timeout != 0 and", "may_wait ="),
+    ("return source.qsize() > 0 or getattr(source, \"is_shutdown\", False)", "return source.qsize() > 0"),
+)  # fmt: skip
+
+_REQUESTER = _in(
+    "patterns/requester.py", "test_requester.py",
+    ("if time.monotonic() < request.deadline:  # the", "if False:  # the"),
+    ("            return request.get()\n        finally:\n            self._forget(request)", "            return request.get()\n        finally:\n            pass"),
+    ("            self._forget(request)\n            raise\n        return request", "            raise\n        return request"),
+    ("                request.tries -= 1\n                if not", "                if not"),
+    ("if request.tries == 1 or request.timeout is None:", "if request.tries == 1:"),
+    ("                if expired is not limit:\n                    raise\n", ""),
+    ("            self._forget(request)\n            self._timed_out += 1\n", "            self._timed_out += 1\n"),
+    ("if request.taken is None or request.taken.ready():", "if True:"),
+    ("                request.stop()  # the receiver will tell why\n                return", "                pass"),
+    ("if len(frames) < 3 or frames[1]:", "if len(frames) < 3:"),
+    ("if len(frames) < 3 or frames[1]:", "if frames[1]:"),
+    ("elif len(key) == 16 and key.startswith(self._mark):", "elif len(key) == 16:"),
+    ("            self._end_all(error)\n            if not", "            if not"),
+    ("            if not self._channel.closed:\n                gevent.spawn(self._channel.close)\n", ""),
+    ("        for request in tuple(self._waiting.values()):\n            self._forget(request)\n", "        for request in tuple(self._waiting.values()):\n"),
+    ("            one.__cause__ = error.__cause__\n", ""),
+    ("            self.timer.close()\n", ""),
+    ("{zmq.IMMEDIATE: 1}", "{}"),
+    ("self._start_timer(request, started + request.timeout)", "self._start_timer(request, time.monotonic() + request.timeout)"),
+)  # fmt: skip
+
+_SERVER = _in(
+    "patterns/server.py", "test_server.py",
+    ("        self._acceptor.kill()", "        self._acceptor.kill(block=False)"),
+    ("                self._pool.wait_available()\n", ""),
+    ("            if reply is not None:\n                self._answer(envelope, reply)", "            pass"),
+    ("        finally:  # a REP must answer even for a handler that was killed\n", "        except ZeroDivisionError:\n            pass\n        else:\n"),
+    ("None if self._routes else b\"\"  # what", "None  # what"),
+    ("                self._failed += 1\n                raise  # to", "                raise  # to"),
+    ("                self._failed += 1\n                logger", "                logger"),
+    ("            self._answered += 1\n", ""),
+    ("return self._acceptor.dead and self._join_handlers(deadline)", "return self._join_handlers(deadline)"),
+    ("concurrency if self._routes else 1", "concurrency"),
+    ("frames.index(b\"\", 1) + 1", "frames.index(b\"\") + 1"),
+    ("        except (Exception, gevent.Timeout):\n            logger.exception(\"%s: on_error", "        except Exception:\n            logger.exception(\"%s: on_error"),
+    ("        if gevent.getcurrent() in set(self._pool):", "        if False:"),
+    ("        except (ClosedError, BrokenError) as error:\n            logger.warning(\"%s: a reply", "        except BrokenError as error:\n            logger.warning(\"%s: a reply"),
+)  # fmt: skip
+
+_PUB_HANDLER = _in(
+    "patterns/pub_handler.py", "test_pub_handler.py",
+    ("if _emitting.get() or record.name", "if record.name"),
+    ("            _emitting.reset(token)\n", "            pass\n"),
+    ("            self._skipped.add()\n", ""),
+    ("            self._dropped.add()\n", "            pass\n"),
+    ("        except (Full, ClosedError, BrokenError):", "        except (Full, ClosedError):"),
+    ("        self.lock = None\n", "        super().createLock()\n"),
+    ("            self.handleError(record)\n", "            pass\n"),
+    ("        if not accepted:\n            return False\n", ""),
+    ("self.format(record).encode(errors=\"backslashreplace\")", "self.format(record).encode()"),
+)  # fmt: skip
+
+_LEAVES = _in(
+    "_message.py", "test_message.py",
+    ("        if not message:\n", "        if False:\n"),
+    ("return frames if len(frames) > 1 else frames[0]", "return frames"),
+    ("    except ValueError as error:", "    except ZeroDivisionError as error:"),
+    engine="", quick=True,
+) + _in(
+    "_arguments.py", "test_channel.py test_register.py test_pump.py",
+    ("if not 0 <= value < math.inf:", "if not 0 < value < math.inf:"),
+    ("if not 0 <= value < math.inf:", "if not 0 <= value:"),
+    ("    if value < 1:\n", "    if value < 0:\n"),
+    ("    if value not in allowed:\n", "    if False:\n"),
+) + _in(
+    "_sockets.py", "test_register.py test_channel.py",
+    ("(\"PUB\", True, False)", "(\"PUB\", True, True)"),
+    ("_BY_NAME.get(socket_type.upper())", "_BY_NAME.get(socket_type)"),
+)  # fmt: skip
+
+MUTANTS = [*_AUTH, *_INBOX, *_FANOUT, *_SELECT, *_REQUESTER, *_SERVER, *_PUB_HANDLER, *_LEAVES]
