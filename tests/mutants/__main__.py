@@ -173,19 +173,21 @@ def main() -> int:
     arguments = parser.parse_args()
 
     mutants = [m for m in MUTANTS if arguments.only in f"{m.file} {m.old} {m.new}" and (m.quick or not arguments.quick)]
-    unfit = []
+    fit, unfit = [], 0
     for mutant in mutants:
         try:
             mutant.applied((ROOT / "zgreen" / mutant.file).read_text())
+            fit.append(mutant)
         except (LookupError, OSError) as error:
-            unfit.append(f"{error}")
-    print(f"{len(mutants)} mutants" + "".join(f"\nERROR     {each}" for each in unfit), flush=True)
-    if unfit or arguments.check:
+            unfit += 1
+            print(f"ERROR     {error}", flush=True)
+    if arguments.check:
+        print(f"{len(mutants)} mutants: {unfit} do not fit their files")
         return 2 if unfit else 0
-    runner = Runner(mutants, arguments.verbose)
+    runner = Runner(fit, arguments.verbose)
     runner.run(arguments.jobs)
-    print(f"{len(mutants)} mutants: {len(runner.survivors)} survived, {len(runner.errors)} could not be run")
-    return 2 if runner.errors else 1 if runner.survivors else 0
+    print(f"{len(mutants)} mutants: {len(runner.survivors)} survived, {unfit + len(runner.errors)} could not be run")
+    return 2 if unfit or runner.errors else 1 if runner.survivors else 0
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Mutant(NamedTuple):
     @property
     def native(self) -> bool:
         """Whether the extension has to be built anew to see it."""
-        return self.file.endswith((".pyx", ".pxd", ".hpp"))
+        return self.file.endswith((".pyx", ".pxd", ".pxi", ".hpp"))
 
     def applied(self, text: str) -> str:
         """The text of the file with the mistake in it."""
