@@ -5,6 +5,7 @@ This thread plays both sides: it is the hub side that pushes and pops, and by `s
 
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import zmq
@@ -236,6 +237,139 @@ def test_calls_that_are_turned_off_count(bench):
     assert pipe.due()
 
 
+# ---------------------------------------------------------------------- many at once
+
+
+def test_many_at_once(bench):
+    source, pipe = bench.pair()
+    messages = [b"0", (b"1", b"2"), [b"3"], b"", [b"4", b"5", b"6"]]
+    assert source.offer_many(messages, 0) == 5
+    assert source.offer_many(tuple(messages), 3) == 2
+    assert source.offer_many(messages, 5) == 0
+    assert source.offer_many([], 0) == 0
+    expected = [b"0", [b"1", b"2"], b"3", b"", [b"4", b"5", b"6"], b"", [b"4", b"5", b"6"]]
+    bench.until(lambda: pipe.waiting() == 7)
+    assert pipe.take_many(3) == expected[:3]
+    assert pipe.waiting() == 4
+    assert pipe.take_many(0) == []
+    assert pipe.take_many(100) == expected[3:]
+    assert pipe.take_many(100) == []
+
+
+def test_a_list_that_was_offered_can_be_changed(bench):
+    pipe = bench.make()
+    frames = [b"1", b"2"]
+    assert pipe.offer_many([frames], 0) == 1
+    frames[0] = b"changed"
+    assert withdrawn(pipe) == [(b"1", b"2")]
+
+
+@pytest.mark.parametrize("odd", ["text", bytearray(b"x"), [], (), ["text"], [b"1", 2], None, 1])
+def test_many_end_before_what_needs_encode(bench, odd):
+    pipe = bench.make()
+    assert pipe.offer_many([b"0", b"1", odd, b"2"], 0) == 2
+    assert pipe.offer_many([b"0", b"1", odd, b"2"], 2) == 0
+    assert pipe.offer_many([b"0", b"1", odd, b"2"], 3) == 1
+    assert withdrawn(pipe) == numbers(3)
+
+
+def test_many_leave_what_is_reserved(bench):
+    pipe = bench.make(out=10)
+    pipe.listen_for_room(None, 4)
+    assert pipe.offer_many(numbers(20), 0) == 6
+    assert pipe.offer_many(numbers(20), 6) == 0
+    pipe.listen_for_room(None, 20)
+    assert pipe.offer_many(numbers(20), 6) == 0
+    pipe.listen_for_room(None, 0)
+    assert pipe.offer_many(numbers(20), 6) == 4
+    assert withdrawn(pipe) == numbers(10)
+    pipe = bench.receiver(6)
+    pipe.listen_for_message(None, 4)
+    assert pipe.take_many(100) == numbers(2)
+    assert pipe.take_many(100) == []
+    pipe.listen_for_message(None, 20)
+    assert pipe.take_many(100) == []
+    pipe.listen_for_message(None, 0)
+    assert pipe.take_many(100) == numbers(2, 6)
+
+
+def test_many_have_an_end(bench):
+    """So that one call does not keep the others from their turn without a bound."""
+    source, pipe = bench.pair(in_=None)
+    wide = bench.make(out=None)
+    number = _api.MANY + 10
+    assert wide.offer_many(numbers(number), 0) == _api.MANY
+    assert wide.due()
+    assert withdrawn(wide) == numbers(_api.MANY)
+    for message in numbers(number):
+        bench.until(lambda message=message: source.try_push(message, None, 0))
+    bench.until(lambda: pipe.waiting() == number)
+    assert pipe.take_many(number) == numbers(_api.MANY)
+    assert pipe.due()
+    assert pipe.take_many(number) == numbers(_api.MANY, number)
+
+
+def test_many_count_as_so_many(bench):
+    source, pipe = bench.pair()
+    assert source.offer_many(numbers(_api.STREAK - 1), 0) == _api.STREAK - 1
+    assert not source.due()
+    assert source.offer_many(numbers(2), 0) == 2  # not one by one
+    assert source.due()
+    for _ in range(_api.STREAK - 1):
+        assert source.offer_many([], 0) == 0
+    assert not source.due()
+    assert source.offer_many(numbers(2), 0) == 0
+    assert pipe.take_many(2) == []
+    assert source.due()
+    bench.until(lambda: pipe.waiting() == _api.STREAK + 1)
+    assert len(pipe.take_many(_api.STREAK + 1)) == _api.STREAK + 1
+    assert source.due()
+
+
+def test_many_can_be_turned_off(bench):
+    source, pipe = bench.pair()
+    source.direct_puts = pipe.direct_gets = False
+    assert source.offer_many([b"0"], 0) == 0
+    assert source.try_push(b"0", None, 0)
+    bench.until(pipe.waiting)
+    assert pipe.take_many(1) == []
+    pipe.direct_gets = True
+    assert pipe.take_many(1) == [b"0"]
+
+
+def test_many_wake_the_owning_thread(bench):
+    """As one does: the sleeping thread sends them, and receives when there is room again."""
+    source, pipe = bench.pair(in_=4)
+    bench.step(5)
+    assert source.offer_many(numbers(10), 0) == 10
+    bench.until(lambda: pipe.waiting() == 4)
+    bench.step(5)
+    assert pipe.take_many(10) == numbers(4)
+    bench.until(lambda: pipe.waiting() == 4)
+    bench.step(5)
+    assert pipe.take_many(2) == numbers(4, 6)
+    bench.until(lambda: pipe.waiting() == 4)
+    assert pipe.take_many(10) == numbers(6, 10)
+
+
+def test_many_into_a_closed_pipe(bench):
+    pipe = bench.make()
+    pipe.open = False
+    assert pipe.offer_many(numbers(3), 0) == 0
+    ended = bench.open(zmq.PUSH)
+    bench.ask("close", ended, 0.0, 0.0)
+    assert ended.offer_many(numbers(3), 0) == 0
+    assert ended.pending() == 0
+
+
+def test_many_of_a_dropping_queue(bench):
+    for overflow, kept in (("drop_oldest", numbers(7, 10)), ("drop_newest", numbers(3))):
+        source, pipe = bench.pair(in_=3, overflow=overflow)
+        assert source.offer_many(numbers(10), 0) == 10
+        bench.until(lambda pipe=pipe: pipe.counts().received == 10)
+        assert pipe.take_many(10) == kept
+
+
 # ---------------------------------------------------------------------- beyond the limit, and too late
 
 
@@ -305,6 +439,61 @@ print([length // MIB for length in lengths], b.get(), b.get(), b.statistics().dr
 a.close(0)
 b.close(0)
 """
+
+
+MANY_AND_NO_MEMORY = """
+import resource, sys, time, zmq
+sys.path.insert(0, {folder!r})
+from test_pipe import Bench, numbers
+
+MIB = 1 << 20
+bench = Bench()
+source, pipe = bench.pair(overflow=sys.argv[1])
+messages = [*numbers(5), (b"5", bytes(150 * MIB)), *numbers(6, 9)]
+assert source.offer_many(messages, 0) == 9
+bench.until(lambda: pipe.waiting() == 9)
+del messages
+now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+
+
+def take(limit):
+    resource.setrlimit(resource.RLIMIT_AS, (now + 20 * MIB, hard))
+    try:
+        return pipe.take_many(limit)
+    except MemoryError:
+        return "MemoryError"
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+got = take(9)
+if bench.engine.name == "native":  # the Python engine has copied it when it came
+    assert got == numbers(5)
+    assert take(9) == take(9) == "MemoryError"
+    assert pipe.waiting() == 4
+    big = bytes(150 * MIB)
+    resource.setrlimit(resource.RLIMIT_AS, (now + 20 * MIB, hard))
+    try:
+        source.offer_many([b"0", (b"1", b"2")], 0)  # there is memory for small ones
+        bench.step(5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert pipe.waiting() == 6
+    got += pipe.take_many(9)
+    assert got.pop() == [b"1", b"2"] and got.pop() == b"0"
+assert got[:5] == numbers(5) and got[6:] == numbers(6, 9), got
+print([len(frame) // MIB for frame in got[5]])
+bench.end()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
+@pytest.mark.parametrize("overflow", ["block", "drop_oldest", "drop_newest"])
+def test_many_and_no_memory(overflow):
+    """Those before the one that there is no memory for are taken; it stays the first."""
+    program = MANY_AND_NO_MEMORY.replace("{folder!r}", repr(str(Path(__file__).parent)))
+    assert run(program, overflow) == (0, "[0, 150]\n", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")

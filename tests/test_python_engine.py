@@ -786,15 +786,15 @@ def assert_rung(bench, place):
 
 
 @pytest.mark.parametrize("lines", [False, True], ids=["calls", "lines"])
-@pytest.mark.parametrize("way", ["offer", "offer_now", "try_push", "push_over"])
+@pytest.mark.parametrize("way", ["offer", "offer_now", "try_push", "push_over", "offer_many"])
 def test_a_put_that_a_signal_handler_ends_does_not_stall_the_pipe(bench, way, lines):
     """Wherever it raises: the message is not there, or it goes out; and so does the next one."""
     a, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
     b, _ = bench.open(zmq.PAIR, connect=[endpoint])
-    more = {"try_push": (None, 0)}.get(way, ())
+    arguments = {"try_push": (b"put", None, 0), "offer_many": ([b"put"], 0)}.get(way, (b"put",))
     asleep(bench)
     number = -1
-    for number in interruptions(lambda: getattr(a, way)(b"put", *more), *HUB_SIDE, lines=lines):
+    for number in interruptions(lambda: getattr(a, way)(*arguments), *HUB_SIDE, lines=lines):
         if a.pending():
             assert_rung(bench, number)
         bench.settle()
@@ -812,16 +812,17 @@ def test_a_put_that_a_signal_handler_ends_does_not_stall_the_pipe(bench, way, li
     assert number > 5
 
 
-@pytest.mark.parametrize("way", ["take", "take_now", "try_pop"])
+@pytest.mark.parametrize("way", ["take", "take_now", "try_pop", "take_many"])
 def test_a_get_that_a_signal_handler_ends_does_not_stall_the_pipe(bench, way):
     """Before whatever line it raises: no message is lost, and what comes next is received."""
     a, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
     b, _ = bench.open(zmq.PAIR, connect=[endpoint], in_=1)
-    more = {"try_pop": (0,)}.get(way, ())
+    arguments = {"try_pop": (0,), "take_many": (1,)}.get(way, ())
     got = []
 
     def get():
-        got.append(getattr(b, way)(*more))
+        message = getattr(b, way)(*arguments)
+        got.extend(message if way == "take_many" else [message])
 
     push(a, *numbers(2))
     asleep(bench)

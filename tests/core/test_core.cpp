@@ -1329,6 +1329,55 @@ TEST(detach_keeps_what_was_received) {
     w.settle();
 }
 
+TEST(push_all_is_all_or_none) {
+    for (int64_t allocations = 0; allocations < 3; ++allocations) {
+        World v;
+        End &a = v.open(on::kPush);
+        a.socket->make_room(100);
+        v.settle();
+        CHECK(v.push(a, {"0"}));
+        std::vector<Message> batch;
+        for (const char *text : {"1", "2", "3"}) batch.push_back(v.message({text}));
+        bool pushed = false;
+        allocations_left = allocations;
+        try {
+            pushed = a.pipe->push_all(batch);
+        } catch (const std::bad_alloc &) {
+        }
+        allocations_left = -1;
+        EQUAL(batch.size(), pushed ? 0u : 3u);
+        EQUAL(a.pipe->pending(), pushed ? 4u : 1u);
+        for (Message &message : batch) message.close(v.api, v.core->out_hub);
+        v.settle();
+        EQUAL(a.socket->taken.size(), pushed ? 4u : 1u);
+        v.finish();
+    }
+}
+
+TEST(push_all_asks_for_one_turn) {
+    End &a = w.open(on::kPush);
+    a.socket->make_room(100);
+    w.settle();
+    const uint64_t touches = a.pipe->touches;
+    for (int i = 0; i < 2; ++i) {
+        std::vector<Message> batch;
+        for (int j = 0; j < 20; ++j) batch.push_back(w.message({std::to_string(20 * i + j)}));
+        CHECK(a.pipe->push_all(batch));
+    }
+    EQUAL(a.pipe->places(0), 960u);
+    EQUAL(a.pipe->places(100), 860u);
+    EQUAL(a.pipe->places(1000), 0u);
+    w.settle();
+    EQUAL(a.pipe->touches - touches, 1u);
+    EQUAL(a.socket->taken.size(), 40u);
+    EQUAL(a.socket->taken[25], Frames{"25"});
+    w.detach(a);
+    std::vector<Message> late;
+    late.push_back(w.message({"late"}));
+    CHECK(!a.pipe->push_all(late));
+    late[0].close(w.api, w.core->out_hub);
+}
+
 // What was popped and cannot be used, as there is no memory for it, is the first again.
 TEST(put_back_is_the_first_again) {
     for (const Overflow overflow : {Overflow::Block, Overflow::DropOldest, Overflow::DropNewest}) {

@@ -7,7 +7,7 @@ or any foreign thread; *owning thread* is the one that runs `Engine.run`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ._mailbox import Bell, Mailbox, Reply
@@ -25,6 +25,7 @@ class Owner(Protocol):
 
 
 STREAK = 100  # puts and gets on all pipes of an engine until it is due to let others run
+MANY = 1000  # the most messages that one call of `offer_many` or `take_many` moves
 
 
 class PipeCounts(NamedTuple):
@@ -82,6 +83,21 @@ class Pipe(Protocol):
 
     def take_now(self) -> Any:
         """As `take`, for callers that must not wait: does not count, and does not refuse because others are due."""
+
+    def offer_many(self, messages: Sequence[Any], start: int) -> int:
+        """Append messages of the list or tuple *messages*, from number *start* on, and return how many.
+
+        It ends before the first that needs `encode` (is no bytes, and no list or tuple of bytes), where there is no
+        more room than the reserved places, and after `MANY`. They count as so many calls of `offer`, but not one by
+        one: 0 if others are due before the first, or if `direct_puts` is off. MemoryError: none was appended.
+        """
+
+    def take_many(self, limit: int) -> list[Any]:
+        """The oldest messages, *limit* and `MANY` at most, without the reserved ones; empty if there is none.
+
+        They count as `offer_many` does: none if others are due before the first, or if `direct_gets` is off.
+        MemoryError: none was taken.
+        """
 
     def count_one(self) -> None:
         """Count an operation that neither `offer` nor `take` has seen."""

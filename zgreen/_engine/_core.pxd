@@ -103,8 +103,10 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
     cdef cppclass Pipe:
         bool has_room(size_t)
         bool wakes(size_t)
+        size_t places(size_t)
         bool push(Message) except +
-        bool pop(Message &) except +
+        bool push_all(vector[Message] &) except +
+        bool pop(Message &)
         bool put_back(Message &)
         bool withdraw(Message &) except +
         void finish()

@@ -63,6 +63,18 @@ cdef int fill(_core.Message &message, frames, Releases *releases, _core.Counts &
     return 0
 
 
+cdef int append(vector[_core.Message] &batch, frames, _Core core) except -1:
+    """`fill` one more."""
+    cdef _core.Message empty
+    batch.push_back(move(empty))
+    try:
+        fill(batch.back(), frames, core.releases.get(), core.core.out_hub)
+    except BaseException:
+        batch.pop_back()
+        raise
+    return 0
+
+
 cdef int fill_frame(Msg *msg, frame, Releases *releases) except -1:
     cdef size_t size = PyBytes_GET_SIZE(frame)
     cdef char *data = PyBytes_AS_STRING(frame)
@@ -89,6 +101,7 @@ cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize(const char *, Py_ssize_t)
     PyObject *PyList_New(Py_ssize_t)
     void PyList_SET_ITEM(PyObject *, Py_ssize_t, PyObject *)
+    void Py_SET_SIZE(PyObject *, Py_ssize_t)
     void drop "Py_DECREF"(PyObject *)
     int PyGC_Disable()
     int PyGC_Enable()

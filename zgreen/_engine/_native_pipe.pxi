@@ -1,6 +1,7 @@
 # The hub side of a pipe, and what the owning thread keeps of it. Part of _native.pyx.
 
 cdef int STREAK = _api.STREAK
+cdef size_t MANY = _api.MANY
 
 OVERFLOWS = {"block": 0, "drop_oldest": 1, "drop_newest": 2}
 
@@ -75,6 +76,80 @@ cdef class NativePipe:
             return None
         return self.pop()
 
+    def offer_many(self, messages, Py_ssize_t start):
+        cdef vector[_core.Message] batch
+        cdef Py_ssize_t end = len(messages)
+        cdef size_t places
+        self.core.streak += 1
+        if self.core.streak > STREAK or not self.direct_puts:
+            return 0
+        places = self.p.places(self.places_reserved)
+        if places > MANY:
+            places = MANY
+        if end > start and <size_t> (end - start) > places:
+            end = start + places
+        if end <= start:
+            return 0
+        batch.reserve(end - start)
+        try:
+            while start < end and is_plain(messages[start]):
+                append(batch, messages[start], self.core)
+                start += 1
+        except MemoryError:  # what there was memory for goes; the next call will say it
+            if batch.empty():
+                raise
+        return self.push_all(batch)
+
+    cdef size_t push_all(self, vector[_core.Message] &batch) except? 0:
+        cdef size_t n = batch.size(), i
+        cdef bint pushed = False
+        if n == 0:
+            return 0
+        try:
+            pushed = self.p.push_all(batch)
+        finally:
+            if not pushed:
+                for i in range(n):
+                    batch[i].close(api, self.core.core.out_hub)
+        self.core.streak += n - 1
+        self.core.release()
+        return n if pushed else 0
+
+    def take_many(self, size_t limit):
+        cdef size_t waiting = self.waiting()
+        self.core.streak += 1
+        if self.core.streak > STREAK or not self.direct_gets or waiting <= self.messages_reserved:
+            return []
+        waiting -= self.messages_reserved
+        if limit > waiting:
+            limit = waiting
+        return self.pop_many(limit if limit < MANY else MANY)
+
+    cdef object pop_many(self, size_t number):
+        """Up to so many, at once; MemoryError only if there was none for the first, and then all stay where they are.
+
+        As in `received_message` no code of Python's runs once the list is made.
+        """
+        cdef PyObject *messages = PyList_New(number)
+        cdef PyObject *message
+        cdef size_t n = 0
+        if messages is NULL:
+            return checked(messages)
+        while n < number:
+            message = self.pop_one()
+            if message is NULL:
+                break
+            PyList_SET_ITEM(messages, n, message)
+            n += 1
+        Py_SET_SIZE(messages, n)
+        if n < number and PyErr_Occurred() is not NULL:
+            if n == 0:
+                drop(messages)
+                return checked(NULL)
+            PyErr_Clear()
+        self.core.streak += n - 1 if n else 0
+        return checked(messages)
+
     def count_one(self):
         self.core.streak += 1
 
@@ -111,14 +186,19 @@ cdef class NativePipe:
         return pushed
 
     cdef object pop(self):
+        cdef PyObject *message = self.pop_one()
+        return checked(message) if message is not NULL or PyErr_Occurred() is not NULL else None
+
+    cdef PyObject *pop_one(self) noexcept:
+        """The oldest message, or NULL: there is none, or there is no memory for it, and a MemoryError is set."""
         cdef _core.Message message
         cdef PyObject *content
         if self.forgotten or not self.p.pop(message):
-            return None
+            return NULL
         content = received_message(message, self.multipart)
         if content is not NULL or not self.p.put_back(message):
             message.close(api, self.core.core.in_hub)
-        return checked(content)
+        return content
 
     def wakes(self):
         return self.p.wakes(self.places_reserved)

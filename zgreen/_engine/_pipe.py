@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from ._api import STREAK, PipeCounts
+from ._api import MANY, STREAK, PipeCounts
 
 if TYPE_CHECKING:
     from ._api import Owner
@@ -143,6 +145,53 @@ class Pipe:
         """See `_api.Pipe`."""
         return self.try_pop(self.messages_reserved) if self.direct_gets else None
 
+    def offer_many(self, messages: Sequence[Any], start: int) -> int:
+        """See `_api.Pipe`."""
+        streak = self._streak
+        streak.count += 1
+        if streak.count > STREAK or not self.direct_puts or not self.open:
+            return 0
+        room = min(MANY, self.out_maxsize - len(self.outgoing) - self.places_reserved)
+        items: list[tuple[Any, Reply | None]] = []
+        for message in islice(messages, start, None):
+            frames = _plain(message)
+            if frames is None or len(items) >= room:
+                break
+            items.append((frames, None))
+        if not items:
+            return 0
+        streak.count += len(items) - 1
+        try:
+            self.outgoing.extend(items)
+            return self._appended(items)
+        except BaseException:
+            self._interrupted(items)
+            raise
+
+    def take_many(self, limit: int) -> list[Any]:
+        """See `_api.Pipe`."""
+        streak = self._streak
+        streak.count += 1
+        if streak.count > STREAK or not self.direct_gets:
+            return []
+        number = min(limit, MANY, len(self.incoming) - self.messages_reserved)
+        messages: list[Any] = []
+        if number <= 0:
+            return messages
+        streak.count += number - 1
+        try:
+            try:
+                messages.extend(islice(iter(self.incoming.popleft, None), number))  # one call of C
+            except IndexError:  # another thread was faster, or drop_oldest; it has those that there were
+                pass
+            if self.starved:
+                self._ask_for_more()
+            return messages
+        except BaseException:  # a signal handler's: see try_pop
+            self.incoming.extendleft(reversed(messages))
+            self._mailbox.send(self)
+            raise
+
     def count_one(self) -> None:
         """See `_api.Pipe`."""
         self._streak.count += 1
@@ -168,26 +217,38 @@ class Pipe:
         item = (frames, reply)
         try:
             self.outgoing.append(item)
-            if self.finished and self._take_back(item):
-                return False
-            if self.idle:
-                self.idle = False
-                self.owes_ring = True  # before: the turn that this asks for pays it
-                self._mailbox.send(self)
-        except BaseException:  # a signal handler's, between any two of these: have it looked at, twice if need be
-            if not (self.finished and self._take_back(item)):
-                self._mailbox.send(self)
+            return self._appended((item,)) == 1 if self.idle or self.finished else True
+        except BaseException:
+            self._interrupted((item,))
             raise
-        return True
 
-    def _take_back(self, item: tuple[Any, Reply | None]) -> bool:
-        """Whether a foreign thread has lost the race against the end: the owning thread set `finished` and then took
-        what was there. If it took *item*, it answers for it."""
-        try:
-            self.outgoing.remove(item)
-        except ValueError:
-            return False
-        return True
+    def _appended(self, items: Sequence[tuple[Any, Reply | None]]) -> int:
+        """Have the owning thread look at the *items* just appended if it would not; how many are its own now."""
+        if self.finished:
+            return self._take_back(items)
+        if self.idle:
+            self.idle = False
+            self.owes_ring = True  # before: the turn that this asks for pays it
+            self._mailbox.send(self)
+        return len(items)
+
+    def _interrupted(self, items: Sequence[tuple[Any, Reply | None]]) -> None:
+        """A signal handler has raised, between any two of these: have them looked at, twice if need be."""
+        if self.finished:
+            self._take_back(items)
+        else:
+            self._mailbox.send(self)
+
+    def _take_back(self, items: Sequence[tuple[Any, Reply | None]]) -> int:
+        """A foreign thread may have lost the race against the end: the owning thread set `finished` and then took what
+        was there, and answers for that. How many of *items* it took."""
+        taken = 0
+        for item in reversed(items):
+            try:
+                self.outgoing.remove(item)
+            except ValueError:
+                taken += 1
+        return taken
 
     def try_pop(self, reserved: int) -> Any:
         """See `_api.Pipe`."""
@@ -199,15 +260,20 @@ class Pipe:
                 message = self.incoming.popleft()
             except IndexError:  # another thread was faster, or drop_oldest
                 return None
-            if self.starved and len(self.incoming) <= self.low:
-                self.starved = False
-                self._mailbox.send(self)
+            if self.starved:
+                self._ask_for_more()
             return message
         except BaseException:  # a signal handler's, between any two of these: not got, and looked at, twice if need be
             if message is not None:
                 self.incoming.appendleft(message)
             self._mailbox.send(self)
             raise
+
+    def _ask_for_more(self) -> None:
+        """Have the owning thread, which had no credit, use the new one if that is worth a wake-up."""
+        if len(self.incoming) <= self.low:
+            self.starved = False
+            self._mailbox.send(self)
 
     def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
         self.room_bell = bell
@@ -276,3 +342,12 @@ class Pipe:
             except IndexError:  # it has just been got
                 self.dropped -= 1
         self.incoming.append(message)
+
+
+def _plain(message: Any) -> Any:
+    """What to append of a message that needs no `encode`; else None."""
+    if type(message) is bytes:
+        return message
+    if type(message) in (list, tuple) and message and all(type(frame) is bytes for frame in message):
+        return tuple(message)
+    return None

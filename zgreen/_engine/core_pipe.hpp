@@ -112,7 +112,9 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
         if (finished.load()) return false;  // a push would fail; who waits is told of the end
         return has_room(out_low()) || ((!owes_ring.load() || reserved > out_low()) && has_room(0));
     }
+    size_t places(size_t reserved);  // so many may be pushed
     bool push(Message &&message);  // false: too late, the message is still the caller's
+    bool push_all(std::vector<Message> &messages);  // likewise; all or none
     bool pop(Message &message);
     bool put_back(Message &message);  // what was popped last; false: it is dropped, and still the caller's
     void finish() {                   // nothing is pushed from now on
@@ -175,6 +177,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     bool take_front(Message &message);                        // of `in`; see in_mutex
 
   private:
+    void wake_if_idle();
     bool pop_from_front(Message &message);
     size_t low() const { return in_max / 2; }  // new credit is worth a wake-up from here down
 };
@@ -188,6 +191,13 @@ inline bool Pipe::has_room(size_t reserved) {
     return pending() < limit;
 }
 
+inline size_t Pipe::places(size_t reserved) {
+    if (!open.load()) return 0;
+    const uint64_t limit = out_max > reserved ? out_max - reserved : 0;
+    const size_t used = pending();
+    return used < limit ? size_t(limit - used) : 0;
+}
+
 inline bool Pipe::push(Message &&message) {
     {
         sync::lock_guard lock(out_mutex);
@@ -195,11 +205,27 @@ inline bool Pipe::push(Message &&message) {
         out.push(std::move(message));  // first: it may throw
         pushed.store(pushed.load(std::memory_order_relaxed) + 1);
     }
+    wake_if_idle();
+    return true;
+}
+
+inline bool Pipe::push_all(std::vector<Message> &messages) {
+    {
+        sync::lock_guard lock(out_mutex);
+        if (finished.load(std::memory_order_relaxed)) return false;
+        const size_t n = messages.size();
+        out.push_all(messages);  // first: it may throw
+        pushed.store(pushed.load(std::memory_order_relaxed) + n);
+    }
+    wake_if_idle();
+    return true;
+}
+
+inline void Pipe::wake_if_idle() {
     if (idle.load() && idle.exchange(false)) {
         owes_ring.store(true);  // before: the turn that this asks for pays it
         touch();
     }
-    return true;
 }
 
 inline bool Pipe::pop(Message &message) {
