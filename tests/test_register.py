@@ -526,6 +526,39 @@ def test_out_is_shut_down_after_its_last_message(pump):
         out.get()
 
 
+def test_a_late_reader_gets_all_that_was_received_before_the_close(pump):
+    """Out is full when the channel is closed; its reader comes later, and is not told of the end too early."""
+    out = Queue(1)
+    endpoint = inproc()
+    channel = registered(pump, "PULL", endpoint, bind=True, out=out)
+    peer = zgreen.Channel(zmq.PUSH, connect=endpoint, pump=pump)
+    for message in ("a", "b", "c"):
+        peer.put(message)
+    wait_for(lambda: channel.statistics().received == 3)
+    channel.close()
+    got = []
+
+    def read():
+        with pytest.raises(ShutDown):
+            while True:
+                got.append(out.get())
+
+    gevent.spawn(read).get(timeout=LIMIT)
+    assert got == [b"a", b"b", b"c"]
+
+
+def test_what_was_sent_is_not_sent_again_by_the_close(pump):
+    in_ = Queue()
+    endpoint = inproc()
+    server = zgreen.Channel(zmq.PULL, bind=endpoint, pump=pump)
+    channel = registered(pump, "PUSH", endpoint, in_=in_)
+    for message in ("first", "last"):
+        in_.put(message)
+        assert server.get(timeout=LIMIT) == message.encode()
+    assert channel.close() == 0
+    assert channel.statistics().sent == 2
+
+
 def test_iterating_out_raises_shutdown_at_the_end(pump):
     """As gevent's own queues do."""
     out = Queue()

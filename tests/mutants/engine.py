@@ -62,10 +62,10 @@ _COMMANDS = [
 _PIPE = [
     Mutant("_engine/_pipe.py", "len(self.outgoing) + reserved >= self.out_maxsize", "len(self.outgoing) + reserved > self.out_maxsize", ENGINE, quick=True),
     Mutant("_engine/_pipe.py", "if self.finished and self._take_back(item):", "if False:", ENGINE, quick=True),
-    Mutant("_engine/_pipe.py", "            self.idle = False\n            self.owes_ring = True", "            self.owes_ring = True", ENGINE, quick=True),
-    Mutant("_engine/_pipe.py", "            self.owes_ring = True  # before: the turn that this asks for pays it\n            self._mailbox.send(self)", "            self._mailbox.send(self)\n            self.owes_ring = True", EXPLORE),
+    Mutant("_engine/_pipe.py", "                self.idle = False\n                self.owes_ring = True", "                self.owes_ring = True", ENGINE, quick=True),
+    Mutant("_engine/_pipe.py", "                self.owes_ring = True  # before: the turn that this asks for pays it\n                self._mailbox.send(self)", "                self._mailbox.send(self)\n                self.owes_ring = True", EXPLORE),
     Mutant("_engine/_pipe.py", "if self.starved and len(self.incoming) <= self.low:", "if self.starved and len(self.incoming) < self.low:", ENGINE),
-    Mutant("_engine/_pipe.py", "            self.starved = False\n            self._mailbox.send(self)\n        return message", "            self._mailbox.send(self)\n        return message", ENGINE),
+    Mutant("_engine/_pipe.py", "                self.starved = False\n                self._mailbox.send(self)\n            return message", "                self._mailbox.send(self)\n            return message", ENGINE),
     Mutant("_engine/_pipe.py", "if len(self.incoming) <= reserved:", "if len(self.incoming) < reserved:", "test_line.py", ""),
     Mutant("_engine/_pipe.py", "        self.finished = True\n        items = []\n        while self.outgoing:", "        items = []\n        while self.outgoing:", ENGINE),
     Mutant("_engine/_pipe.py", "        self.incoming = deque()\n\n    # -", "\n    # -", "test_fork.py"),
@@ -113,14 +113,15 @@ _PYTHON = [
 ]  # fmt: skip
 
 _LEAVES = [
-    Mutant("_engine/_mailbox.py", "        self._items.append(item)\n        if self.asleep:\n", "        asleep = self.asleep\n        self._items.append(item)\n        if asleep:\n", "test_mailbox.py test_explore_python.py", ""),
-    Mutant("_engine/_mailbox.py", "            self.asleep = False\n            self.signaler.ring()", "            self.signaler.ring()", "test_mailbox.py", "", quick=True),
+    Mutant("_engine/_mailbox.py", "            self._items.append(item)\n            if self.asleep:\n", "            asleep = self.asleep\n            self._items.append(item)\n            if asleep:\n", "test_mailbox.py", ""),
+    Mutant("_engine/_mailbox.py", "                self.asleep = False\n                self.signaler.ring()", "                self.signaler.ring()", "test_mailbox.py", "", quick=True),
+    Mutant("_engine/_mailbox.py", "            self.signaler.ring()\n            raise", "            raise", "test_mailbox.py test_signals.py", ""),
     Mutant("_engine/_mailbox.py", "        self.asleep = True\n        if self._items:\n            self.asleep = False\n            return False\n        return True", "        if self._items:\n            return False\n        self.asleep = True\n        return True", "test_mailbox.py", "", quick=True),
     Mutant("_engine/_mailbox.py", "            self.asleep = False\n            return False", "            return False", "test_mailbox.py", "", quick=True),
-    Mutant("_engine/_mailbox.py", "        self._rung = True\n        try:\n", "        try:\n", "test_mailbox.py", "", quick=True),
+    Mutant("_engine/_mailbox.py", "            self._rung = True\n            self.mailbox", "            self.mailbox", "test_mailbox.py", "", quick=True),
     Mutant("_engine/_mailbox.py", "            self._rung = False\n            raise", "            raise", "test_mailbox.py", "", quick=True),
     Mutant("_engine/_mailbox.py", "        self._rung = False\n        self._look()", "        self._look()\n        self._rung = False", "test_mailbox.py", "", quick=True),
-    Mutant("_engine/_mailbox.py", "        self.error = error\n        self.mailbox.send(self)", "        self.mailbox.send(self)\n        self.error = error", "test_mailbox.py test_explore_python.py", ""),
+    Mutant("_engine/_mailbox.py", "        self.error = error\n        self.mailbox.send(self)", "        self.mailbox.send(self)\n        self.error = error", "test_mailbox.py", ""),
     Mutant("_engine/_signaler.py", "        except BlockingIOError:  # it is full", "        except ZeroDivisionError:  # it is full", "test_signaler.py", "", quick=True),
     Mutant("_engine/_signaler.py", "            if self._fd >= 0:\n                _close(self._fd)", "            pass", "test_signaler.py", "", quick=True),
     Mutant("_engine/_signaler.py", "            if self._fd >= 0:\n                _close", "            if True:\n                _close", "test_signaler.py", "", quick=True),
