@@ -573,6 +573,23 @@ def test_delivery_that_is_killed_ends_all(pair):
         sub.get(timeout=LIMIT)
 
 
+def test_an_error_of_the_delivery_ends_all_and_is_reported(pair, monkeypatch, hub_errors):
+    source, fan = pair
+
+    def fail(message):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(fan, "_deliver", fail)
+    sub = fan.subscribe("")
+    source.put("message")
+    with pytest.raises(zgreen.BrokenError, match="oops"):
+        sub.get(timeout=LIMIT)
+    gevent.sleep(0)
+    ((_, error),) = hub_errors
+    assert isinstance(error, ZeroDivisionError)
+    hub_errors.clear()
+
+
 def test_a_forgotten_subscription_leaves_by_itself(published):
     xpub, fan = published
     kept = fan.subscribe("kept")

@@ -539,11 +539,10 @@ def test_a_late_reader_gets_all_that_was_received_before_the_close(pump):
     got = []
 
     def read():
-        with pytest.raises(ShutDown):
-            while True:
-                got.append(out.get())
+        while True:
+            got.append(out.get())
 
-    gevent.spawn(read).get(timeout=LIMIT)
+    assert isinstance(gevent.spawn(outcome, read).get(timeout=LIMIT), ShutDown)
     assert got == [b"a", b"b", b"c"]
 
 

@@ -203,6 +203,28 @@ def test_a_newcomer_does_not_pass_those_who_wait(make):
     assert isinstance(taken[1], Empty)
 
 
+def test_a_selector_that_comes_too_late_waits_on():
+    """A gevent queue tells all who peek of one item; those who do not get it wait for the next."""
+    queue = Queue()
+    selectors = [gevent.spawn(zgreen.select, queue, timeout=LIMIT) for _ in range(3)]
+    gevent.sleep(0)
+    for number in range(3):
+        queue.put(number)
+        for _ in range(5):
+            gevent.sleep(0)
+    assert sorted(selector.get(timeout=LIMIT)[1] for selector in selectors) == [0, 1, 2]
+
+
+def test_without_time_to_wait_nobody_else_runs(make):
+    """What comes in the same turn of the loop comes too late."""
+    (source,) = make("channel")
+    ran = []
+    gevent.spawn(ran.append, "another greenlet")
+    with pytest.raises(Empty):
+        zgreen.select(source.source, timeout=0)
+    assert not ran
+
+
 def test_a_selector_that_never_waits_lets_others_run(make):
     (s,) = make("queue")
     s.fill(*range(1000))

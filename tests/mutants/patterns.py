@@ -92,7 +92,7 @@ _FANOUT = _in(
     ("        self._left.clear()\n", ""),
     ("if not self._filters or wanted ==", "if wanted =="),
 ) + _in(
-    "patterns/_prefixes.py", "test_fanout.py",
+    "patterns/_prefixes.py", "test_prefixes.py",
     ("            if length > size:\n                break\n", "            if length >= size:\n                break\n"),
     ("            del self._counts[length]\n            self._lengths.remove(length)", "            del self._counts[length]"),
     ("        if members:\n            return False\n        del", "        if True:\n            return False\n        del"),
