@@ -108,7 +108,7 @@ def test_examples_can_be_typed(name):
     found = app.command(name)
     for line, text in found.examples:
         assert text
-        command.parser_of(found, "zgreen").parse_args(shlex.split(line))
+        command.parser_of(found, "zgreen").parse_intermixed_args(shlex.split(re.sub(r" [<>] \S+", "", line)))
     words = [len(line.split()) for line, _ in found.examples]
     assert words[0] == min(words)
 

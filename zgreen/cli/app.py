@@ -17,8 +17,14 @@ from zgreen.cli.command import Command, Failed, Parser, Usage, parser_called
 
 VERSION = f"zgreen {zgreen.__version__}"
 
-# each is a module of this package with a COMMAND, which is imported when it is needed
-NAMES = ("demo", "live", "bench", "proxy", "keygen", "info", "completion")
+# the module of this package whose COMMANDS have the command; it is imported when it is needed
+_MODULES = {
+    "pub": "client.sending", "sub": "client.receiving", "push": "client.sending", "pull": "client.receiving",
+    "req": "client.asking", "rep": "client.answering", "monitor": "client.watching",
+    "demo": "demo", "live": "live", "bench": "bench", "proxy": "proxy", "keygen": "keygen", "info": "info",
+    "completion": "completion",
+}  # fmt: skip
+NAMES = tuple(_MODULES)
 
 _EPILOG = (
     "Each command has --help and --json. Exit status: 0 done, 1 something failed or was lost, 2 wrong usage, 130 ended "
@@ -28,8 +34,8 @@ _EPILOG = (
 
 def command(name: str) -> Command:
     """The command of that name."""
-    found: Command = importlib.import_module(f"zgreen.cli.{name}").COMMAND
-    return found
+    found: tuple[Command, ...] = importlib.import_module(f"zgreen.cli.{_MODULES[name]}").COMMANDS
+    return next(one for one in found if one.name == name)
 
 
 def commands() -> list[Command]:
@@ -78,7 +84,8 @@ def _status(given: list[str], prog: str, only: str | None) -> int:
 
 def _run(chosen: Command, called: str, given: list[str]) -> int:
     with ending.at_waits() if chosen.waits else contextlib.nullcontext():
-        arguments = parser_called(chosen, called).parse_args(given)
+        # intermixed: else no MESSAGE could follow an option
+        arguments = parser_called(chosen, called).parse_intermixed_args(given)
         arguments.called = called  # for errors, and for what else names the command
         return chosen.run(arguments)
 

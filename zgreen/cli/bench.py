@@ -142,19 +142,21 @@ def _figure(summary: dict[str, float] | None, report: Any) -> str:
     return middle if low == high else f"{middle} ({low} - {high})"
 
 
-COMMAND = Command(
-    "bench",
-    "measure zgreen and what else there is",
-    "[SCENARIO ...]",
-    "Measure zgreen and what a user would take instead, in alternation, each run in fresh processes. The exit status "
-    "is 1 if a run failed or lost messages. It needs the package benchmarks, which is in the source distribution and "
-    "the repository; `python -m benchmarks` is the same.",
-    (
-        ("--quick push", "sees that one scenario works"),
-        ("push/100-greenlets --candidate 'zgreen native' --candidate C++", "compares two in one variant"),
+COMMANDS = (
+    Command(
+        "bench",
+        "measure zgreen and what else there is",
+        "[SCENARIO ...]",
+        "Measure zgreen and what a user would take instead, in alternation, each run in fresh processes. The exit "
+        "status is 1 if a run failed or lost messages. It needs the package benchmarks, which is in the source "
+        "distribution and the repository; `python -m benchmarks` is the same.",
+        (
+            ("--quick push", "sees that one scenario works"),
+            ("push/100-greenlets --candidate 'zgreen native' --candidate C++", "compares two in one variant"),
+        ),
+        "print JSON, an object for each scenario",
+        _add_arguments,
+        _run,
+        waits=False,
     ),
-    "print JSON, an object for each scenario",
-    _add_arguments,
-    _run,
-    waits=False,
 )

@@ -157,18 +157,20 @@ def _fish_quoted(text: str) -> str:
 
 _SCRIPTS = {"bash": _bash, "zsh": _zsh, "fish": _fish}
 
-COMMAND = Command(
-    "completion",
-    "print a script that completes zgreen's command line in a shell",
-    "SHELL",
-    "Print a script that completes commands, options and their values in bash, zsh or fish.",
-    (
-        ("bash", "in ~/.bashrc: eval \"$(zgreen completion bash)\""),
-        ("zsh", "in ~/.zshrc, after compinit: eval \"$(zgreen completion zsh)\""),
-        ("fish", "in ~/.config/fish/config.fish: zgreen completion fish | source"),
+COMMANDS = (
+    Command(
+        "completion",
+        "print a script that completes zgreen's command line in a shell",
+        "SHELL",
+        "Print a script that completes commands, options and their values in bash, zsh or fish.",
+        (
+            ("bash", "in ~/.bashrc: eval \"$(zgreen completion bash)\""),
+            ("zsh", "in ~/.zshrc, after compinit: eval \"$(zgreen completion zsh)\""),
+            ("fish", "in ~/.config/fish/config.fish: zgreen completion fish | source"),
+        ),
+        "print JSON, the script as a text in it",
+        _add_arguments,
+        _run,
+        waits=False,
     ),
-    "print JSON, the script as a text in it",
-    _add_arguments,
-    _run,
-    waits=False,
 )  # fmt: skip

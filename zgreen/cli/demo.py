@@ -77,20 +77,23 @@ class Bar:
         output.write(f"{progress.MEASURED}\n")
 
 
-COMMAND = Command(
-    "demo",
-    "run a WSGI server, a worker and a client for a while, and count what was lost",
-    "",
-    "A client process POSTs to a gevent WSGI server. The greenlet of each request pushes a message to one shared PUSH "
-    "channel; a worker process pulls and publishes it; the server's one SUB channel receives it and fans it out to "
-    "many HTTP streams, which the client reads. Ends with a summary; the exit status is 1 if anything was lost or "
-    "duplicated. The latencies are the time from the client's POST to when it has read the message from a stream, of "
-    "each delivery: through HTTP, two hops of ZeroMQ and HTTP again, with --in-flight messages under way at once.",
-    (
-        ("", "runs for ten seconds"),
-        ("--seconds 2 --in-flight 1 --posters 1", "one message at a time: what an idle chain takes for it"),
+COMMANDS = (
+    Command(
+        "demo",
+        "run a WSGI server, a worker and a client for a while, and count what was lost",
+        "",
+        "A client process POSTs to a gevent WSGI server. The greenlet of each request pushes a message to one shared "
+        "PUSH channel; a worker process pulls and publishes it; the server's one SUB channel receives it and fans it "
+        "out to many HTTP streams, which the client reads. Ends with a summary; the exit status is 1 if anything was "
+        "lost or duplicated. The latencies are the time from the client's POST to when it has read the message from a "
+        "stream, of each delivery: through HTTP, two hops of ZeroMQ and HTTP again, with --in-flight messages under "
+        "way at once.",
+        (
+            ("", "runs for ten seconds"),
+            ("--seconds 2 --in-flight 1 --posters 1", "one message at a time: what an idle chain takes for it"),
+        ),
+        "say nothing but the summary, as JSON; p50 and p99 in seconds",
+        _add_arguments,
+        _run,
     ),
-    "say nothing but the summary, as JSON; p50 and p99 in seconds",
-    _add_arguments,
-    _run,
 )

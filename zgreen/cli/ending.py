@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import gevent
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SAME = 0.1  # seconds; timeout(1) signals its child and then its group, so the child is told twice
 
 
 class Told(BaseException):
@@ -35,10 +37,19 @@ def at_once() -> None:
 def at_waits() -> Iterator[None]:
     """Within this a signal raises `Told` where this greenlet waits; after it a signal ends the process by itself."""
     greenlet, loop = gevent.getcurrent(), gevent.get_hub().loop
+    last = -_SAME
+
+    def throw(number: int) -> None:
+        """The loop calls this: so *greenlet* waits."""
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before > _SAME:
+            greenlet.throw(Told(number))
+
     watchers = []
     for number in _heeded():
         watcher = loop.signal(number, ref=False)
-        watcher.start(_throw, greenlet, number)
+        watcher.start(throw, number)
         watchers.append(watcher)
     try:
         yield
@@ -55,11 +66,6 @@ def by_itself() -> None:
 
 def _heeded() -> list[signal.Signals]:
     return [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-
-
-def _throw(greenlet: Any, number: int) -> None:
-    """The loop calls this: so *greenlet* waits."""
-    greenlet.throw(Told(number))
 
 
 def _raise(number: int, _frame: object) -> NoReturn:

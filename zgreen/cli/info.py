@@ -100,14 +100,16 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-COMMAND = Command(
-    "info",
-    "show versions, engine, libzmq's capabilities and limits",
-    "",
-    "Show versions, the engine and why it was chosen, what libzmq can do, and limits of this system. The exit status "
-    "is 1 if there is no engine.",
-    (("", "shows all of it"), ("--json", "for a bug report, or a script")),
-    "print JSON, an object for each section",
-    lambda _parser: None,
-    _run,
+COMMANDS = (
+    Command(
+        "info",
+        "show versions, engine, libzmq's capabilities and limits",
+        "",
+        "Show versions, the engine and why it was chosen, what libzmq can do, and limits of this system. The exit "
+        "status is 1 if there is no engine.",
+        (("", "shows all of it"), ("--json", "for a bug report, or a script")),
+        "print JSON, an object for each section",
+        lambda _parser: None,
+        _run,
+    ),
 )

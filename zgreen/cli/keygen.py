@@ -31,18 +31,20 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command(
-    "keygen",
-    "write a CURVE key pair as two certificate files",
-    "NAME",
-    "Write a new CURVE key pair as two files: NAME.key (the public key, to be given to the other side) and "
-    "NAME.key_secret (both keys, readable by you alone). Prints their paths.",
-    (
-        ("server", "writes server.key and server.key_secret into the current directory"),
-        ("--directory keys client-1", "writes them into keys"),
+COMMANDS = (
+    Command(
+        "keygen",
+        "write a CURVE key pair as two certificate files",
+        "NAME",
+        "Write a new CURVE key pair as two files: NAME.key (the public key, to be given to the other side) and "
+        "NAME.key_secret (both keys, readable by you alone). Prints their paths.",
+        (
+            ("server", "writes server.key and server.key_secret into the current directory"),
+            ("--directory keys client-1", "writes them into keys"),
+        ),
+        "print the paths as JSON",
+        _add_arguments,
+        _run,
+        waits=False,
     ),
-    "print the paths as JSON",
-    _add_arguments,
-    _run,
-    waits=False,
 )

@@ -67,17 +67,19 @@ def _open(url: str, called: str) -> None:
         output.say(f"{called}: no browser could be started: open {url} yourself")
 
 
-COMMAND = Command(
-    "live",
-    "serve a page that shows the messages of a publisher as they come",
-    "",
-    "Serve a page on 127.0.0.1 that shows messages as they come, until Ctrl-C or SIGTERM, which end it with status 0. "
-    "Without --connect and --bind a publisher process of its own is started.",
-    (
-        ("--open", "starts a publisher and opens the page in a browser"),
-        ("--connect tcp://127.0.0.1:5556 --port 8000", "shows a publisher of yours"),
+COMMANDS = (
+    Command(
+        "live",
+        "serve a page that shows the messages of a publisher as they come",
+        "",
+        "Serve a page on 127.0.0.1 that shows messages as they come, until Ctrl-C or SIGTERM, which end it with "
+        "status 0. Without --connect and --bind a publisher process of its own is started.",
+        (
+            ("--open", "starts a publisher and opens the page in a browser"),
+            ("--connect tcp://127.0.0.1:5556 --port 8000", "shows a publisher of yours"),
+        ),
+        "say where the page is as JSON",
+        _add_arguments,
+        _run,
     ),
-    "say where the page is as JSON",
-    _add_arguments,
-    _run,
 )

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,8 @@ def say(line: str) -> None:
 def words(error: BaseException) -> str:
     """An error in words: what it is about, and what is wrong; without numbers of errors."""
     if not isinstance(error, OSError) or not error.strerror:
-        return str(error) or type(error).__name__
+        text = str(error) or type(error).__name__
+        return re.sub(r"^(.*) \(addr=(['\"])(.*)\2\)$", r"\3: \1", text)  # pyzmq's, of bind and connect
     if error.errno == errno.EBADF and error.filename in (STDOUT, STDIN):
         return f"{error.filename} is closed"
     return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror

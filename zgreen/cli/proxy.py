@@ -51,18 +51,20 @@ def _counts(proxy: zgreen.Proxy, as_json: bool) -> str:
     return "statistics: " + " ".join(f"{name}={count}" for name, count in counts.items())
 
 
-COMMAND = Command(
-    "proxy",
-    "pass messages between a frontend and a backend",
-    "--frontend ENDPOINT --backend ENDPOINT",
-    "Run a ZeroMQ proxy until Ctrl-C or SIGTERM, which end it with status 0. forwarder: publishers connect to the "
-    "frontend, subscribers to the backend; queue: clients and servers; streamer: those who push and those who pull. It "
-    "says where it is bound, and at the end how many frames have passed.",
-    (
-        ("--frontend tcp://127.0.0.1:5555 --backend tcp://127.0.0.1:5556", "between publishers and subscribers"),
-        ("--type queue --frontend tcp://*:5557 --backend ipc:///tmp/workers", "between clients and servers"),
+COMMANDS = (
+    Command(
+        "proxy",
+        "pass messages between a frontend and a backend",
+        "--frontend ENDPOINT --backend ENDPOINT",
+        "Run a ZeroMQ proxy until Ctrl-C or SIGTERM, which end it with status 0. forwarder: publishers connect to the "
+        "frontend, subscribers to the backend; queue: clients and servers; streamer: those who push and those who "
+        "pull. It says where it is bound, and at the end how many frames have passed.",
+        (
+            ("--frontend tcp://127.0.0.1:5555 --backend tcp://127.0.0.1:5556", "between publishers and subscribers"),
+            ("--type queue --frontend tcp://*:5557 --backend ipc:///tmp/workers", "between clients and servers"),
+        ),
+        "print JSON, an object a line",
+        _add_arguments,
+        _run,
     ),
-    "print JSON, an object a line",
-    _add_arguments,
-    _run,
 )
