@@ -14,6 +14,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 import zgreen
+from zgreen.cli import app as cli
+from zgreen.cli.command import parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -84,6 +86,32 @@ def results() -> str:
     return "\n".join(charts) or "There are no results in this tree: run the benchmarks to make them.\n"
 
 
+def insert_commands(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """What the parsers say of each command."""
+    if docname == "commands":
+        source[0] = re.sub(r"^% COMMAND (\w+)$", lambda found: command_text(found[1]), source[0], flags=re.MULTILINE)
+
+
+def command_text(name: str) -> str:
+    """A section: the examples, the smallest first, what the command does, and its arguments."""
+    command = cli.command(name)
+    examples = [f"# {text}\nzgreen {name} {line}".rstrip() for line, text in command.examples]
+    rows = ["| argument | |", "|---|---|"]
+    for action in parser_of(command, "zgreen")._actions:
+        value = "" if action.nargs == 0 else action.metavar or " or ".join(map(str, action.choices or ()))
+        called = ", ".join(f"{flag} {value}".rstrip() for flag in action.option_strings) or str(value)
+        rows.append(f"| `{called}` | {as_markdown(action.help or '')} |")
+    code = "\n\n".join(examples)
+    what = as_markdown(command.description)
+    return f"### zgreen {name}\n\n```sh\n{code}\n```\n\n{what}\n\n" + "\n".join(rows) + "\n"
+
+
+def as_markdown(text: str) -> str:
+    """What a help text means by its characters; its options as code."""
+    escaped = re.sub(r"([\\*{|])", r"\\\1", text)
+    return re.sub(r"(?<![\w`-])--[a-z][a-z-]*", r"`\g<0>`", escaped)
+
+
 def escape_names(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """A parameter's name that ends with an underscore is no reference."""
     lines[:] = [re.sub(r"^:param (\w+)_:", r":param \1\\_:", line) for line in lines]
@@ -94,3 +122,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", escape_names)
     app.connect("missing-reference", public_name)
     app.connect("source-read", insert_results)
+    app.connect("source-read", insert_commands)

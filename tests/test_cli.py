@@ -113,6 +113,12 @@ def test_examples_can_be_typed(name):
     assert words[0] == min(words)
 
 
+def test_every_command_has_its_section_in_the_documentation():
+    """The text of a section is made of the command's parser, see docs/conf.py."""
+    page = (ROOT / "docs" / "commands.md").read_text()
+    assert sorted(re.findall(r"^% COMMAND (\w+)$", page, re.MULTILINE)) == sorted(ALL)
+
+
 def test_without_a_command():
     assert commands(cli(status=2)) == ALL
 
@@ -120,7 +126,7 @@ def test_without_a_command():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("nosuch",), ": there is no command 'nosuch': there are demo, "),
+        (("nosuch",), ": there is no command 'nosuch': there are pub, "),
         (("lives",), ": there is no command 'lives': did you mean live?"),
         (("--nosuch",), ": unrecognized arguments: --nosuch"),
         (("info", "--nosuch"), " info: unrecognized arguments: --nosuch"),
