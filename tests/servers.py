@@ -5,6 +5,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -102,3 +103,47 @@ class Gunicorn:
         finally:
             self.process.kill()
         return time.monotonic() - started
+
+
+class EventSource:
+    """A client of server-sent events on a connection of its own, with gevent's sockets or the system's: *connect* makes
+    them. Attributes: *retry*: what the server has said last; *comments*: how many lines of comment have come."""
+
+    def __init__(self, port, path="/", connect=socket.create_connection, **headers):
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT)
+        self._connection.sock = connect(("127.0.0.1", port), timeout=LIMIT)
+        self.retry = None
+        self.comments = 0
+        self._connection.request("GET", path, headers=headers)
+        self.response = self._connection.getresponse()
+
+    def lines(self):
+        """Until the end of the response."""
+        for line in iter(self.response.readline, b""):
+            yield line.rstrip(b"\n").decode()
+
+    def events(self):
+        """Yield (type, data, id) of each event, until the end of the response."""
+        event, data, identity = None, [], None
+        for line in self.lines():
+            field, _, value = line.partition(": ")
+            if not line:
+                if data:
+                    yield event, "\n".join(data), identity
+                event, data = None, []
+            elif line.startswith(":"):
+                self.comments += 1
+            elif field == "retry":
+                self.retry = int(value)
+            elif field == "event":
+                event = value
+            elif field == "id":
+                identity = value
+            else:
+                assert field == "data", line
+                data.append(value)
+
+    def close(self):
+        """Go, as a browser does whose page is closed."""
+        self._connection.close()
+        self.response.close()

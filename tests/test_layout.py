@@ -20,9 +20,9 @@ LAYERS = [
     {"zgreen.__main__"},
     {"zgreen.cli"},
     {"zgreen.live"},
-    {"zgreen.demo", "zgreen.auth", "zgreen.keygen", "zgreen.metrics"},
+    {"zgreen.demo", "zgreen.auth", "zgreen.gunicorn", "zgreen.keygen", "zgreen.metrics", "zgreen.sse"},
     {"zgreen"},
-    {"zgreen.patterns", "zgreen._per_process"},
+    {"zgreen.patterns", "zgreen._drain", "zgreen._per_process"},
     {"zgreen._hub.register", "zgreen._hub.on_signal", "zgreen._hub.seam"},
     {"zgreen._hub.channel"},
     {"zgreen._hub.monitor", "zgreen._hub.subscribers"},
@@ -32,6 +32,7 @@ LAYERS = [
     {"zgreen._hub.link", "zgreen._hub.process", "zgreen._hub.statistics"},
     {"zgreen._hub"},
     {"zgreen._engine"},
+    {"zgreen._draining"},
     {"zgreen._arguments", "zgreen._errors", "zgreen._message", "zgreen._sockets", "zgreen._version"},
 ]
 
@@ -294,12 +295,13 @@ def test_init_modules_hold_no_logic():
 
 def test_public_names():
     """What a user may rely on, and nothing by accident."""
-    submodules = {"auth", "cli", "demo", "keygen", "live", "metrics", "patterns"}
+    submodules = {"auth", "cli", "demo", "gunicorn", "keygen", "live", "metrics", "patterns", "sse"}
     assert {name for name in vars(zgreen) if not name.startswith("_")} - submodules == {
         "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Event", "Fanout", "FanoutStatistics",
         "ForkedError", "Monitor", "MonitorEvent", "Proxy", "ProxyStatistics", "PubHandler", "Pump", "PumpStatistics",
         "Requester", "RequesterStatistics", "Server", "ServerStatistics", "Subscription", "TopicStatistics",
-        "ZgreenError", "dump_on_signal", "get_pump", "per_process", "register_socket", "select", "serve",
+        "ZgreenError", "drain", "drain_on_signal", "dump_on_signal", "get_pump", "per_process", "register_socket",
+        "select", "serve",
     }  # fmt: skip
 
 

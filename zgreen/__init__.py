@@ -3,6 +3,8 @@
 One real OS thread owns every socket; greenlets (and other threads) put and get, any number of them at once.
 """
 
+from ._drain import drain as drain
+from ._drain import drain_on_signal as drain_on_signal
 from ._errors import BrokenError as BrokenError
 from ._errors import ClosedError as ClosedError
 from ._errors import ForkedError as ForkedError

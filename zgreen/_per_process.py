@@ -17,6 +17,9 @@ from weakref import ReferenceType, WeakKeyDictionary
 import gevent
 from gevent.event import Event
 
+from ._draining import draining
+from ._errors import ClosedError
+
 R = TypeVar("R")
 
 
@@ -41,8 +44,10 @@ class _Slot(Generic[R]):
         """The resource; it is made if there is none that is open."""
         while True:
             made = self._made[:]
-            if made and not _is_closed(made[0]):
+            if made and (not _is_closed(made[0]) or draining()):
                 return made[0]
+            if draining():
+                raise ClosedError("this process is being drained: it makes nothing new")
             if self._attempt is None:
                 return self._try(make)
             self._wait(self._attempt, make)
@@ -105,7 +110,8 @@ def per_process(make: Callable[[], R]) -> Callable[[], R]:
 
     A resource whose attribute ``closed`` is true is replaced at the next call: one that was closed, that ended by an
     error, or that ended with its pump. Channels and what is made of them end with their pump, which ends at exit. One
-    that has no ``closed`` is kept as long as its hub.
+    that has no ``closed`` is kept as long as its hub. Once :func:`drain` has begun nothing is made or replaced any
+    more: what is there is given, closed or not, and what is not is a :class:`ClosedError`.
 
     A call raises RuntimeError if *make* itself calls it, or if it is made in a callback of the hub while another
     greenlet is making the resource.

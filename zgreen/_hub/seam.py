@@ -50,3 +50,8 @@ def check_open(channel: Channel) -> None:
 def watch(thing: Pumped) -> None:
     """Call the methods of *thing* at the exit of the process and in the child of a fork, as those of a pump."""
     process.watch(thing)
+
+
+def pumps() -> list[Pump]:
+    """Return the pumps of this process that live, sorted by name."""
+    return [pump for pump in process.pumps() if isinstance(pump, Pump)]

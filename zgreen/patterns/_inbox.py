@@ -77,7 +77,19 @@ class _Link(NamedTuple):
 class Inbox:
     """Messages for one subscription, what to do when there are too many, and who waits for them."""
 
-    __slots__ = ("_at_full", "_items", "_links", "_maxsize", "_overflow", "_waker", "dropped", "due", "error", "full")
+    __slots__ = (
+        "_at_full",
+        "_items",
+        "_links",
+        "_maxsize",
+        "_overflow",
+        "_waker",
+        "dropped",
+        "due",
+        "error",
+        "full",
+        "left",
+    )
 
     def __init__(self, waker: Waker, maxsize: int | None, overflow: str, at_full: Callable[[Inbox], Any]) -> None:
         self._waker = waker
@@ -89,6 +101,7 @@ class Inbox:
         self.due = False  # in the waker's list
         self.dropped = 0
         self.full = False  # that was its end
+        self.left = False  # the consumer wants nothing more: it has been told of the end, or has gone
         self.error: MakeError | None = None  # the end: what getters get when there is nothing left
 
     def __len__(self) -> int:
@@ -143,6 +156,7 @@ class Inbox:
         if self._items:
             return self._items[0]
         if self.error is not None:
+            self.left = True
             raise self.error()
         raise Empty
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 import gevent
 
+from .. import _draining
 from .._arguments import check_maxsize, check_overflow
 from .._errors import BrokenError, ClosedError
 from .._hub.channel import Channel
-from .._hub.seam import check_here, check_open, hub_of, may_wait
+from .._hub.seam import check_here, check_open, hub_of, is_here, may_wait
 from ._history import History, Numbered, topic_of
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
 from ._prefixes import PrefixIndex, Wanted, wanted_of
@@ -123,6 +124,7 @@ class Fanout:
         self._received = self._unmatched = self._delivered = self._dropped = self._disconnected = self._forgotten = 0
         if keep:
             self._start()
+        _draining.watch(self)
 
     # ------------------------------------------------------------------ what a user sees
 
@@ -250,6 +252,14 @@ class Fanout:
     def may_wait(self) -> bool:
         """Internal: whether the caller may wait: not the hub itself (a callback of the loop)."""
         return may_wait(self._channel.pump)
+
+    def begin_drain(self) -> Callable[[], bool]:
+        """Internal: close; what tells whether all consumers have heard of it. Of another thread's hub: nothing."""
+        if not is_here(self._channel.pump):
+            return lambda: True
+        inboxes = tuple(self._wanted)
+        self.close()
+        return lambda: all(inbox.left for inbox in inboxes)
 
     def change_one(self, inbox: Inbox, new: Wanted) -> None:
         """Internal: *inbox* is to get other messages from now on. There is no switch before the index has changed."""

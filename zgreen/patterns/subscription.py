@@ -138,21 +138,22 @@ class Subscription:
         :raises gevent.queue.Empty: none within *timeout*.
         :raises ClosedError, BrokenError: as :meth:`get`.
         """
-        return [_message(item) for item in self._get_items(limit, timeout)]
-
-    def get_numbered(self, limit: int, timeout: float | None) -> list[tuple[int | None, Any]]:
-        """Internal: as `get_many`, each with its number in the fan-out, None if that keeps no messages."""
-        items = self._get_items(limit, timeout)
-        return [(item.number, item.message) if type(item) is Numbered else (None, item) for item in items]
-
-    def _get_items(self, limit: int, timeout: float | None) -> list[Any]:
         if not isinstance(limit, int) or isinstance(limit, bool):
             raise TypeError(f"limit must be an int, not {type(limit).__name__}")
         if limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
         check_seconds("timeout", timeout)
         self._wait(True, timeout)
-        return self._inbox.take_many(limit)
+        return [_message(item) for item in self._inbox.take_many(limit)]
+
+    def get_numbered(self, limit: int, timeout: float | None) -> list[tuple[int | None, Any]]:
+        """Internal: as `get_many`, each with its number in the fan-out, None if that keeps no messages; none at the
+        end."""
+        self._wait(True, timeout)
+        if self.closed and self.empty():
+            return []
+        items = self._inbox.take_many(limit)
+        return [(item.number, item.message) if type(item) is Numbered else (None, item) for item in items]
 
     def _wait(self, block: bool, timeout: float | None) -> None:
         """Return when there is something to take, or when the caller does not want to wait."""
@@ -218,6 +219,7 @@ class Subscription:
     def close(self) -> None:
         """Want no more messages; what has come can still be got, and then :class:`ClosedError`. Again: nothing."""
         self._fan.close_one(self._inbox, partial(ClosedError, f"{self} was closed"))
+        self._inbox.left = True
 
     def __enter__(self) -> Subscription:
         return self
@@ -226,6 +228,7 @@ class Subscription:
         self.close()
 
     def __del__(self) -> None:
+        self._inbox.left = True
         if self._inbox.error is None:
             self._fan.abandon(self._inbox)
 
