@@ -113,7 +113,7 @@ def test_a_departed_client_is_noticed_without_a_message(service):
     wait_for(lambda: service.fan.statistics().subscriptions == 1, "the clients to be missed")
     service.put("x")
     assert take(stays, 1) == [(None, "x", None)]
-    assert stays.comments > 2
+    assert stays.comments
 
 
 def test_a_heartbeat_is_two_writes():
