@@ -13,7 +13,7 @@ from support import LIMIT, inproc, run
 
 from zgreen._engine import _api, choose
 from zgreen._engine._api import Plan
-from zgreen._engine._mailbox import Mailbox, Reply
+from zgreen._engine._mailbox import Bell, Mailbox, Reply
 
 
 class Owner:
@@ -368,6 +368,107 @@ def test_many_of_a_dropping_queue(bench):
         assert source.offer_many(numbers(10), 0) == 10
         bench.until(lambda pipe=pipe: pipe.counts().received == 10)
         assert pipe.take_many(10) == kept
+
+
+# ---------------------------------------------------------------------- whether libzmq would take a message
+
+
+class Rings:
+    """A bell of the hub's, and how often it was answered."""
+
+    def __init__(self, bench):
+        self.number = 0
+        self.bell = Bell(bench.hub, self._answer)
+
+    def _answer(self):
+        self.number += 1
+
+
+def test_writable_is_kept_for_those_that_ask(bench):
+    """It follows POLLOUT: no peer, a peer with room, a peer without, and room again; and the bell tells."""
+    rings, endpoint = Rings(bench), inproc()
+    source = bench.open(zmq.PUSH, bind=(endpoint,), options=((zmq.SNDHWM, 1),))
+    bench.step(5)
+    assert source.writable is False
+    source.watch_writable(rings.bell)
+    bench.step(5)
+    assert (source.writable, rings.number) == (False, 0)  # no peer
+    sink = bench.open(zmq.PULL, connect=(endpoint,), options=((zmq.RCVHWM, 1),), in_=1)
+    bench.until(lambda: source.writable)
+    assert rings.number == 1
+    sent = 0
+    while source.offer_writable(b"%d" % sent):
+        assert source.writable is False  # one is pending
+        sent += 1
+        bench.until(lambda: not source.pending())
+        bench.step(5)
+    assert source.writable is False
+    assert sent >= 3  # one waits in the pipe, and libzmq holds two
+    assert source.pending() == 0  # what libzmq would not take was not offered
+    told = rings.number
+    bench.step(20)
+    assert rings.number == told
+    assert sink.try_pop(0) == b"0"
+    bench.until(lambda: source.writable)
+    assert rings.number > told
+    assert source.offer_writable(b"more")
+    bench.until(lambda: not source.pending())
+
+
+def test_writable_is_false_as_long_as_something_is_pending(bench):
+    pipe = bench.open(zmq.PUSH, bind=(inproc(),))
+    pipe.watch_writable(None)
+    assert pipe.try_push(b"0", None, 0)
+    bench.step(5)
+    assert pipe.writable is False
+    assert pipe.offer_writable(b"1") is False
+    assert pipe.pending() == 1
+
+
+def test_a_ring_for_whoever_has_seen_a_turn_half_done(bench):
+    """In the turn it is false for a while; it ends with a ring, though the turn before has ended with true, too."""
+    rings = Rings(bench)
+    source, _ = bench.pair()
+    source.watch_writable(rings.bell)
+    bench.until(lambda: source.writable)
+    for number in range(3):
+        bench.step(5)
+        told = rings.number
+        assert source.offer_writable(b"%d" % number)
+        bench.until(lambda: source.writable)
+        assert rings.number > told
+
+
+def test_the_end_of_a_socket_is_told_to_those_that_wait_for_room_in_libzmq(bench):
+    rings = Rings(bench)
+    source, _ = bench.pair()
+    source.watch_writable(rings.bell)
+    bench.until(lambda: source.writable)
+    told = rings.number
+    bench.ask("close", source, 0.0, 0.0)
+    bench.until(lambda: rings.number > told)
+    assert source.writable is False
+    assert source.offer_writable(b"x") is False
+
+
+def test_what_is_offered_while_writable_is_counted_and_leaves_what_is_reserved(bench):
+    source, _ = bench.pair()
+    source.watch_writable(None)
+    bench.until(lambda: source.writable)
+    source.listen_for_room(None, 1)
+    assert source.offer_writable(b"x") is False
+    source.listen_for_room(None, 0)
+    assert source.offer_writable("text") is False
+    source.direct_puts = False
+    assert source.offer_writable(b"x") is False
+    source.direct_puts = True
+    assert source.offer_writable(b"x") is True
+    bench.until(lambda: source.writable)
+    for _ in range(_api.STREAK):
+        source.count_one()
+    assert source.offer_writable(b"x") is False
+    assert source.due()
+    assert source.offer_writable(b"x") is True
 
 
 # ---------------------------------------------------------------------- beyond the limit, and too late

@@ -1378,6 +1378,63 @@ TEST(push_all_asks_for_one_turn) {
     late[0].close(w.api, w.core->out_hub);
 }
 
+// Nothing pending is seen only together with a `writable` that is up to date: cleared before, set at the turn's end.
+TEST(writable) {
+    End &a = w.open(on::kPush);
+    w.settle();
+    EQUAL(a.pipe->writable.load(), false);
+    a.socket->make_room(2);
+    w.settle();
+    EQUAL(a.pipe->writable.load(), false);  // nobody has asked
+    a.pipe->can_send.hub();
+    a.pipe->watched.store(true);
+    a.pipe->touch();
+    w.settle();
+    EQUAL(a.pipe->writable.load(), true);
+    EQUAL(w.notices().size(), 1u);
+    a.pipe->can_send.answered();
+    for (const bool more : {true, false}) {  // whether there is room for another one after this
+        bool in_turn = true;
+        a.socket->during.emplace_back("events", [&] {
+            EQUAL(a.pipe->pending(), 0u);
+            in_turn = a.pipe->writable.load();
+        });
+        CHECK(w.push(a, {"x"}));
+        w.settle();
+        EQUAL(in_turn, false);
+        EQUAL(a.pipe->writable.load(), more);
+        EQUAL(w.notices().size(), more ? 1u : 0u);
+        a.pipe->can_send.answered();
+    }
+    a.socket->make_room(1);
+    w.settle();
+    EQUAL(a.pipe->writable.load(), true);
+    EQUAL(w.notices().size(), 1u);
+    a.pipe->can_send.answered();
+    CHECK(w.push(a, {"1"}));
+    CHECK(w.push(a, {"2"}));
+    w.settle();  // the second is refused
+    EQUAL(a.pipe->pending(), 1u);
+    EQUAL(a.pipe->writable.load(), false);
+    a.socket->says_writable = true;
+    w.core->make_ready(*a.pipe);
+    w.settle();
+    EQUAL(a.pipe->writable.load(), false);  // something is pending
+    EQUAL(w.notices().size(), 0u);
+    w.detach(a);
+    EQUAL(w.withdraw(a).size(), 1u);
+}
+
+TEST(writable_ends_with_the_socket) {
+    End &a = w.open(on::kPush);
+    a.pipe->watched.store(true);
+    a.socket->make_room(1);
+    w.settle();
+    EQUAL(a.pipe->writable.load(), true);
+    w.detach(a);
+    EQUAL(a.pipe->writable.load(), false);
+}
+
 // What was popped and cannot be used, as there is no memory for it, is the first again.
 TEST(put_back_is_the_first_again) {
     for (const Overflow overflow : {Overflow::Block, Overflow::DropOldest, Overflow::DropNewest}) {

@@ -99,6 +99,9 @@ class Pipe(Protocol):
         MemoryError: none was taken.
         """
 
+    def offer_writable(self, message: Any) -> bool:
+        """As `offer`, if `writable` and if no places are reserved: libzmq will take the message in the next turn."""
+
     def count_one(self) -> None:
         """Count an operation that neither `offer` nor `take` has seen."""
 
@@ -125,6 +128,19 @@ class Pipe(Protocol):
 
     def listen_for_message(self, bell: Bell | None, reserved: int) -> None:
         """Have *bell* rung when there is a message, and have `take` leave *reserved* messages to those that wait."""
+
+    def watch_writable(self, bell: Bell | None) -> None:
+        """Have `writable` kept from now on, and *bell*, if any, rung after each turn that ends with it true, or with
+        the end of the socket. Set the bell first and then look, or a ring may be missed."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether nothing is pending and libzmq would take the next message: its socket said POLLOUT at the end of the
+        owning thread's last turn, and nothing was sent since. False until `watch_writable` was called and the thread
+        has had a turn. Any thread.
+
+        A ROUTER always says POLLOUT, even to a peer that has no room, and a STREAM likewise.
+        """
 
     def wakes(self) -> bool:
         """Whether a caller that waits for room should look now: a push would succeed, and there is much room, or the

@@ -264,7 +264,7 @@ class Commands:
         for _, reply in pipe.flushes:
             reply.complete(error=zmq.ZMQError(zmq.ENOTSOCK))
         pipe.flushes = []
-        _ring_both(pipe)
+        _ring_all(pipe)
 
     def _end(self) -> None:
         """The loop is over, as asked or by an error. In the latter case everybody is told first."""
@@ -278,7 +278,7 @@ class Commands:
             if type(target) is Farewell:  # closed as asked, and nobody will learn what libzmq still sends
                 self._let_go(target)
             else:
-                _ring_both(target)  # foreign threads look at `ended` themselves
+                _ring_all(target)  # foreign threads look at `ended` themselves
         self._hub.send(self._on_end)
         self._refuse_mail()
         for reply in self._stops:
@@ -318,7 +318,7 @@ def _default_linger(pipe: Any, limit: float) -> float:
     return min(limit, _DEFAULT_LINGER if milliseconds < 0 else milliseconds / 1000)
 
 
-def _ring_both(pipe: Any) -> None:
-    for bell in (pipe.room_bell, pipe.message_bell):
+def _ring_all(pipe: Any) -> None:
+    for bell in (pipe.room_bell, pipe.message_bell, pipe.writable_bell):
         if bell is not None:
             bell.ring()

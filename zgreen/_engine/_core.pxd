@@ -59,6 +59,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
     cdef enum class NoticeKind(uint8_t):
         Room
         Message
+        Writable
         Outcome
         Refused
 
@@ -132,6 +133,10 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         atomic[uint64_t] touches
         Bell room
         Bell message
+        Bell can_send
+        atomic[bool] watched
+        atomic[bool] writable
+        void touch()
         double deadline
         uint64_t flush_target
         Fifo out
@@ -169,3 +174,4 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         void make_ready(Pipe &) except +
         void begin_close(Pipe &, double) except +
         void step(double) except +
+        void forget_pipes()

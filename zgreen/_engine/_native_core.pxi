@@ -31,6 +31,7 @@ cdef class _Core:
             while self.told < self.notices.size():
                 self.notices[self.told].message.close(api, self.core.out_hub)
                 self.told += 1
+            self.core.forget_pipes()
             if self.made() != self.freed() + <int64_t> self.core.hub.held():  # no pipe lives
                 unbalanced.append((self.made(), self.freed(), 0))
             del self.core
@@ -107,7 +108,11 @@ cdef class _Core:
                 into.append(partial(_refuse, pipe.owner, sent_frames(notice.message), notice.error))
             notice.message.close(api, self.core.out_hub)
         elif pipe is not None:
-            into.append(pipe.look_for_room if notice.kind == NoticeKind.Room else pipe.look_for_message)
+            into.append(
+                pipe.look_for_room if notice.kind == NoticeKind.Room
+                else pipe.look_for_message if notice.kind == NoticeKind.Message
+                else pipe.look_for_writable
+            )
         return 0
 
     # ---- the owning thread

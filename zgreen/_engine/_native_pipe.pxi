@@ -16,7 +16,7 @@ cdef class NativePipe:
     cdef int pid
     cdef bint multipart, forgotten
     cdef object hub  # the hub's mailbox
-    cdef object room, message  # bells
+    cdef object room, message, can_send  # bells
     cdef size_t places_reserved, messages_reserved  # see `_api.Pipe`
     cdef public bint direct_puts, direct_gets
     cdef readonly object owner
@@ -58,6 +58,12 @@ cdef class NativePipe:
 
     def offer_now(self, message):
         return self.push_plain(message)
+
+    def offer_writable(self, message):
+        self.core.streak += 1
+        if self.core.streak > STREAK or self.p.pending() != 0 or not self.p.writable.load():
+            return False
+        return self.places_reserved == 0 and self.push_plain(message)
 
     cdef bint push_plain(self, message) except -1:
         if not self.direct_puts or not self.p.has_room(self.places_reserved) or not is_plain(message):
@@ -239,6 +245,22 @@ cdef class NativePipe:
     def message_bell(self):
         return self.message
 
+    @property
+    def writable_bell(self):
+        return self.can_send
+
+    @property
+    def writable(self):
+        return self.p.pending() == 0 and self.p.writable.load()
+
+    def watch_writable(self, bell):
+        if bell is not self.can_send:
+            self.can_send = bell
+            self.set_bell(self.p.can_send, bell)
+        if not self.forgotten and not self.p.watched.load():
+            self.p.watched.store(True)
+            self.p.touch()
+
     def listen_for_room(self, bell, size_t reserved):
         self.places_reserved = reserved
         if bell is not self.room:
@@ -272,6 +294,10 @@ cdef class NativePipe:
     def look_for_message(self):
         self.p.message.answered()
         self.answer(self.message)
+
+    def look_for_writable(self):
+        self.p.can_send.answered()
+        self.answer(self.can_send)
 
     cdef int answer(self, bell) except -1:
         """The hub was rung for *bell*."""

@@ -42,7 +42,8 @@ class Pipe:
         "low", "message_bell", "messages_reserved", "multipart", "names", "open", "out_low", "out_maxsize", "outgoing",
         "overflow", "owes_ring", "owner", "parts", "peak_pending", "peak_waiting", "places_reserved", "ready",
         "receive_turns", "received", "received_bytes", "recv_frame", "refused", "replies", "rings", "room_bell",
-        "send_frame", "send_turns", "sent", "sent_bytes", "socket", "stalls", "starved", "touches",
+        "send_frame", "send_turns", "sent", "sent_bytes", "socket", "stalls", "starved", "touches", "was_writable",
+        "watched", "writable_bell",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,8 @@ class Pipe:
         # --- the hub side writes, under its queue's lock; the owning thread reads
         self.room_bell: Bell | None = None  # whom to tell that there is room
         self.message_bell: Bell | None = None  # whom to tell that there is a message
+        self.writable_bell: Bell | None = None  # whom to tell that libzmq would take a message
+        self.watched = False  # `writable` is to be kept
         self.places_reserved = 0  # places that `offer` keeps free
         self.messages_reserved = 0  # messages that `take` leaves
         self.open = True  # puts are welcome
@@ -89,6 +92,7 @@ class Pipe:
         self.received = 0
         self.refused = 0
         self.dropped = 0
+        self.was_writable = False  # at the end of the last turn nothing was pending, and libzmq had room
         # likewise, for statistics alone; see `_api.Pipe`
         self.sent_bytes = self.received_bytes = 0
         self.peak_pending = self.peak_waiting = 0
@@ -132,6 +136,14 @@ class Pipe:
     def offer_now(self, message: Any) -> bool:
         """See `_api.Pipe`."""
         return self.direct_puts and type(message) is bytes and self.try_push(message, None, self.places_reserved)
+
+    def offer_writable(self, message: Any) -> bool:
+        """See `_api.Pipe`."""
+        streak = self._streak
+        streak.count += 1
+        if streak.count > STREAK or self.places_reserved or not self.writable:
+            return False
+        return self.offer_now(message)
 
     def take(self) -> Any:
         """See `_api.Pipe`."""
@@ -283,6 +295,18 @@ class Pipe:
         self.message_bell = bell
         self.messages_reserved = reserved
 
+    def watch_writable(self, bell: Bell | None) -> None:
+        """See `_api.Pipe`."""
+        self.writable_bell = bell
+        if not self.watched:
+            self.watched = True
+            self._mailbox.send(self)
+
+    @property
+    def writable(self) -> bool:
+        """See `_api.Pipe`."""
+        return not self.outgoing and self.was_writable  # in this order: the owning thread clears the latter first
+
     def wakes(self) -> bool:
         # To wake one costs ten times a put: so, while the owning thread makes more room and will ring, nobody is woken
         # for a little of it. Where they are so many that each will put one message and wait again, nothing is gained.
@@ -304,6 +328,7 @@ class Pipe:
     def withdraw(self) -> list[tuple[Any, Reply | None]]:
         """Take all that was not sent, for good; by the owning thread at its end, by the hub side after that."""
         self.finished = True
+        self.was_writable = False
         items = []
         while self.outgoing:
             try:

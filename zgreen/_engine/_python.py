@@ -190,6 +190,10 @@ class PythonEngine(Commands):
             pipe.owes_ring = False  # first: who is told looks at it
             if len(pipe.outgoing) < pipe.out_maxsize:
                 pipe.rings += _ring(pipe.room_bell)
+        if pipe.watched:
+            pipe.was_writable = not pending and bool(events & _POLLOUT)
+            if pipe.was_writable:  # in the turn it was false for a while, and those that wait may have seen that
+                pipe.rings += _ring(pipe.writable_bell)
 
     def _stall(self, pipe: Pipe) -> bool:
         """Whether to leave a message alone that is refused although the socket says POLLOUT.
@@ -217,6 +221,7 @@ class PythonEngine(Commands):
                 if error is _AGAIN:
                     refused = True
                     break
+                pipe.was_writable = False  # first: who sees nothing pending looks at it next
                 # only now: until libzmq has it, it counts as pending
                 outgoing.popleft()
                 done += 1

@@ -108,6 +108,13 @@ class Core : public Shared {
         make_ready(pipe);
     }
 
+    void forget_pipes() {  // when the loop is over: the lists may hold the last references to some
+        inbox.take(taking_);
+        taking_.clear();
+        ready_.clear();
+        timed_.clear();
+    }
+
     // One pass: take what was touched, serve what is ready, else sleep up to `timeout` seconds (negative: no limit).
     // Stops early for events.
     void step(double timeout) {
@@ -222,6 +229,14 @@ class Core : public Shared {
         else pipe.stalls = 0;
         if (writable || (has_credit && events_now & kPollIn)) make_ready(pipe);
         if (!writable || pipe.pending() <= pipe.out_low()) tell_room(pipe);
+        if (pipe.watched.load()) publish(pipe, !has_pending && events_now & kPollOut);
+    }
+
+    // Whether libzmq would take the next message. Those that wait for that are told after each turn: in the turn it was
+    // false for a while, and they may have seen that.
+    void publish(Pipe &pipe, bool writable) {
+        pipe.writable.store(writable);
+        if (writable && pipe.can_send.ring(hub, NoticeKind::Writable, pipe.id)) count(pipe.rings);
     }
 
     // While more is sent anyway those who wait for room are told when there is much of it: each has to be woken, and
@@ -282,6 +297,7 @@ class Core : public Shared {
                 break;
             }
             ++done;
+            if (pipe.writable.load()) pipe.writable.store(false);  // first: who sees nothing pending looks at it next
             // only now: until libzmq has it, it counts as pending; but before anybody is told what became of it
             count(pipe.settled);
             try {

@@ -120,6 +120,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     void finish() {                   // nothing is pushed from now on
         sync::lock_guard lock(out_mutex);
         finished.store(true);
+        writable.store(false);
     }
     bool withdraw(Message &message);  // one that was not sent; after finish(), one thread
 
@@ -137,6 +138,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     sync::atomic<uint64_t> settled_seen{0};        // `settled` as it was: enough to know that there is room
     sync::atomic<uint64_t> taken{0};               // serialised; with DropOldest by both sides, under in_mutex
     sync::atomic<bool> open{true};                 // puts are welcome
+    sync::atomic<bool> watched{false};             // `writable` is to be kept
     sync::mutex out_mutex;                         // over `out`'s back, and `finished`
     sync::mutex in_mutex;                          // over `in`'s back, and turning it; with DropOldest over all of it
 
@@ -145,7 +147,8 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     sync::atomic<bool> idle{true};                   // nothing to send; who pushes clears it, and touches
     sync::atomic<bool> starved{false};               // no credit; who pops clears it, and touches
     sync::atomic<bool> owes_ring{false};  // it sends, or is about to, and will tell of room; who pushes sets it, too
-    Bell room, message;
+    sync::atomic<bool> writable{false};  // at the end of the last turn nothing was pending, and libzmq had room
+    Bell room, message, can_send;        // `can_send` is for `writable`
 
     // --- owning thread writes, often
     alignas(64) sync::atomic<uint64_t> settled{0};  // sent or refused, or, after `finished`, withdrawn

@@ -36,7 +36,7 @@ class Ringer {
     const int fd_;
 };
 
-enum class NoticeKind : uint8_t { Room, Message, Outcome, Refused };
+enum class NoticeKind : uint8_t { Room, Message, Writable, Outcome, Refused };
 
 struct Notice {  // for the hub
     NoticeKind kind;
