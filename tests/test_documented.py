@@ -12,6 +12,7 @@ from support import ROOT
 import zgreen
 import zgreen.auth
 import zgreen.gunicorn
+import zgreen.metrics
 import zgreen.sse
 
 pytestmark = pytest.mark.once
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.once
 
 PUBLIC = {
     f"{module.__name__}.{name}": value
-    for module in (zgreen, zgreen.auth, zgreen.gunicorn, zgreen.sse)
+    for module in (zgreen, zgreen.auth, zgreen.gunicorn, zgreen.metrics, zgreen.sse)
     for name, value in vars(module).items()
     if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
     if value.__module__ == module.__name__ or (module is zgreen and value.__module__.startswith("zgreen"))

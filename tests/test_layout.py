@@ -21,6 +21,7 @@ LAYERS = [
     {"zgreen.cli"},
     {"zgreen.live"},
     {"zgreen.demo", "zgreen.auth", "zgreen.gunicorn", "zgreen.keygen", "zgreen.metrics", "zgreen.sse"},
+    {"zgreen._recording"},
     {"zgreen"},
     {"zgreen.patterns", "zgreen._drain", "zgreen._per_process"},
     {"zgreen._hub.register", "zgreen._hub.on_signal", "zgreen._hub.seam"},
@@ -32,7 +33,7 @@ LAYERS = [
     {"zgreen._hub.link", "zgreen._hub.process", "zgreen._hub.statistics"},
     {"zgreen._hub"},
     {"zgreen._engine"},
-    {"zgreen._draining"},
+    {"zgreen._draining", "zgreen._metric_names"},
     {"zgreen._arguments", "zgreen._errors", "zgreen._message", "zgreen._sockets", "zgreen._version"},
 ]
 

@@ -1,54 +1,31 @@
-"""Collector: the statistics of pumps and their channels for prometheus_client. On the public face alone; any thread.
+"""The statistics of pumps for prometheus_client: of one process (Collector), or of all workers of a server (record).
 
 Needs the extra ``metrics`` (``pip install zgreen[metrics]``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import gevent
+
 try:
+    from prometheus_client import CollectorRegistry, make_wsgi_app
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
     from prometheus_client.metrics_core import Metric
+    from prometheus_client.multiprocess import MultiProcessCollector
     from prometheus_client.registry import Collector as _Collector
 except ImportError as error:
     raise ImportError("zgreen.metrics needs prometheus_client: pip install 'zgreen[metrics]'") from error
 
 from . import Channel, ChannelStatistics, Pump, PumpStatistics
+from ._arguments import check_seconds
+from ._metric_names import CAUSES, COUNTERS, GAUGES, OF_CHANNELS, OF_PUMPS
 
-# What pumps and channels both have: (field of the statistics, name without prefix, what it says).
-_COUNTERS = (
-    ("sent", "sent_messages", "Messages that libzmq has taken."),
-    ("sent_bytes", "sent_bytes", "Content of the messages that libzmq has taken."),
-    ("received", "received_messages", "Messages that libzmq has given."),
-    ("received_bytes", "received_bytes", "Content of the messages that libzmq has given."),
-    ("put_waits", "put_waits", "Puts that had to wait for room."),
-    ("put_wait_seconds", "put_wait_seconds", "Time that puts have waited, those that wait now included."),
-    ("get_waits", "get_waits", "Gets that had to wait for a message."),
-    ("get_wait_seconds", "get_wait_seconds", "Time that gets have waited, those that wait now included."),
-    ("send_turns", "send_turns", "Turns of the owning thread in which messages were sent."),
-    ("receive_turns", "receive_turns", "Turns of the owning thread in which messages were received."),
-    ("hub_wakeups", "hub_wakeups", "Times that the owning thread woke the hub, or a thread that waits."),
-    ("thread_wakeups", "thread_wakeups", "Times that the owning thread was woken."),
-)
-_CAUSES = (
-    ("refusals", "refusals", "Messages that libzmq refused for good, by the name of the error."),
-    ("drops", "drops", "Messages that were lost, by cause: drop_oldest, drop_newest, unsent."),
-)
-_GAUGES = (
-    ("pending", "pending_messages", "Messages put, and not with libzmq."),
-    ("waiting", "waiting_messages", "Messages received, and not got."),
-    ("peak_pending", "peak_pending_messages", "The most messages that were pending in one channel."),
-    ("peak_waiting", "peak_waiting_messages", "The most messages that waited in one channel."),
-    ("largest_send", "largest_send_messages", "The most messages sent in one turn."),
-    ("largest_receive", "largest_receive_messages", "The most messages received in one turn."),
-)
-_OF_PUMPS = (("channels", "channels", "Open channels."),)
-_OF_CHANNELS = (
-    ("putters", "putters", "Greenlets and threads that wait to put."),
-    ("getters", "getters", "Greenlets and threads that wait to get."),
-)
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_recorder: Any = None  # this process's, or the parent's; the hub's thread that records
 
 _Row = tuple[list[str], ChannelStatistics | PumpStatistics]
 
@@ -91,11 +68,11 @@ class Collector(_Collector):
             up.add_metric([pump.name], 0 if pump.closed else 1)
         yield up
         rows: list[_Row] = [([pump.name], pump.statistics()) for pump in self._pumps]
-        yield from _families("zgreen_pump_", ["pump"], rows, (*_GAUGES, *_OF_PUMPS))
+        yield from _families("zgreen_pump_", ["pump"], rows, (*GAUGES, *OF_PUMPS))
         if self._channels:
             rows = [_row(pump, number, channel) for pump in self._pumps for number, channel in pump.numbered()]
             labels = ["pump", "channel", "socket_type", "endpoint"]
-            yield from _families("zgreen_channel_", labels, rows, (*_GAUGES, *_OF_CHANNELS))
+            yield from _families("zgreen_channel_", labels, rows, (*GAUGES, *OF_CHANNELS))
 
 
 def _row(pump: Pump, number: int, channel: Channel) -> _Row:
@@ -103,12 +80,12 @@ def _row(pump: Pump, number: int, channel: Channel) -> _Row:
 
 
 def _families(prefix: str, labels: list[str], rows: list[_Row], gauges: tuple[Any, ...]) -> Iterator[Metric]:
-    for field, name, text in _COUNTERS:
+    for field, name, text in COUNTERS:
         counter = CounterMetricFamily(prefix + name, text, labels=labels)
         for values, statistics in rows:
             counter.add_metric(values, getattr(statistics, field))
         yield counter
-    for field, name, text in _CAUSES:
+    for field, name, text in CAUSES:
         counter = CounterMetricFamily(prefix + name, text, labels=[*labels, "cause"])
         for values, statistics in rows:
             causes: Mapping[str, int] = getattr(statistics, field)
@@ -120,3 +97,71 @@ def _families(prefix: str, labels: list[str], rows: list[_Row], gauges: tuple[An
         for values, statistics in rows:
             gauge.add_metric(values, getattr(statistics, field))
         yield gauge
+
+
+def record(interval: float = 1.0) -> None:
+    """Have this worker process write the figures of all its pumps to prometheus_client's multiprocess files, every
+    *interval* seconds, in a greenlet. Once for each worker, after the fork: :mod:`zgreen.gunicorn` does it.
+
+    :raises RuntimeError: the environment does not name a folder as PROMETHEUS_MULTIPROC_DIR, or did not when
+        prometheus_client was imported.
+    :raises TypeError, ValueError: *interval* is no number of seconds above 0.
+
+    The names are those of :class:`Collector`. Counters are sums over all workers since the folder was made, those that
+    have gone included; so they never go down. Gauges are there for each living worker, with its process id as ``pid``.
+    There are no ``zgreen_channel_*``. A worker that is killed takes along what it counted in its last *interval*.
+    """
+    if interval is None:
+        raise TypeError("interval must be a number of seconds")
+    check_seconds("interval", interval)
+    if interval == 0:
+        raise ValueError("interval must be more than 0 seconds")
+    record_now()
+    gevent.spawn(_record, interval, _recorder)
+
+
+def record_now() -> None:
+    """Write this process's figures once; errors as of :func:`record`. Before a process ends, for example."""
+    global _recorder
+    if _recorder is None or _recorder.pid != os.getpid():
+        _check_folder()
+        from ._recording import Recorder  # which makes prometheus_client's files, and so needs the folder
+
+        _recorder = Recorder()
+    _recorder.record()
+
+
+def application() -> Callable[..., Iterable[bytes]]:
+    """A WSGI application that answers a scrape with the figures of all workers that :func:`record`, this one's up to
+    the moment, those of others up to their last interval.
+
+    :raises RuntimeError: as :func:`record`.
+
+    What the workers have of prometheus_client's own counters and gauges is in it, too.
+    """
+    _check_folder()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    scraped: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        record_now()
+        return scraped(environ, start_response)
+
+    return application
+
+
+def _record(interval: float, recorder: Any) -> None:
+    while recorder.pid == os.getpid():  # in a child of a fork it is the parent's
+        gevent.sleep(interval)
+        recorder.record()
+
+
+def _check_folder() -> None:
+    from prometheus_client import values
+
+    folder = os.environ.get(_FOLDER, "")
+    if not os.path.isdir(folder):
+        raise RuntimeError(f"the environment must name a folder as {_FOLDER}, empty when the server starts: {folder!r}")
+    if values.ValueClass is values.MutexValue:
+        raise RuntimeError(f"{_FOLDER} must be in the environment before prometheus_client is imported")
