@@ -38,7 +38,8 @@ class Collector(_Collector):
     :param pumps: one or more; one Collector for all of a registry, as a registry takes each family's name once.
     :param channels: whether to give the channels, too. Each channel is one more set of series, so say False for a
         program that opens and closes many.
-    :raises TypeError: one of *pumps* is no pump. :raises ValueError: none, or two of the same name.
+    :raises TypeError: one of *pumps* is no pump.
+    :raises ValueError: none, or two of the same name.
 
     ``zgreen_pump_*`` have the label ``pump``, its name; they count the channels that are closed, too, so their counters
     never go down. ``zgreen_channel_*`` have ``pump``, ``channel`` (a number, in the order of their making),
