@@ -13,11 +13,12 @@ import subprocess
 import sys
 import threading
 
+import gevent
 import pytest
 import zmq
 import zmq.auth
 from programs import environment
-from support import LIMIT, endpoint_of, raw_socket, wait_for
+from support import LIMIT, endpoint_of, raw_socket, wait_for, wait_until_asleep
 
 pytestmark = pytest.mark.once
 
@@ -169,9 +170,18 @@ def test_a_rate_holds_messages_back():
         assert (status, err) == (130, "python -m zgreen push: got SIGINT: 1 messages sent, 2 not sent\n")
 
 
-def test_what_was_not_sent_is_said():
-    _, err = run("push", "tcp://127.0.0.1:1", "--linger", "0.01", stdin=b"1\n2\n3\n", status=1)
+@pytest.mark.parametrize("arguments", [(), ("1", "2", "3"), ("1", "--count", "3")])
+def test_what_was_not_sent_is_said(arguments):
+    _, err = run("push", "tcp://127.0.0.1:1", *arguments, "--linger", "0.01", stdin=b"1\n2\n3\n", status=1)
     assert err == "python -m zgreen push: 0 messages sent, 3 not sent\n"
+
+
+@BOTH
+def test_arguments_that_were_never_put_are_not_sent(number):
+    with Client("pub", "--bind", ANY, "1", "2", "3", "--wait", "3600") as client:
+        client.place()
+        status, _, err = client.told(number)
+    assert (status, err) == (128 + number, f"python -m zgreen pub: got {number.name}: 0 messages sent, 3 not sent\n")
 
 
 def test_a_timeout_of_a_peer_that_takes_nothing():
@@ -674,7 +684,7 @@ def test_what_was_read_is_sent_or_counted(number):
         assert received <= sent + unsent
 
 
-def test_a_second_signal_waits_for_nothing():
+def test_one_that_waits_for_delivery_waits_no_longer():
     with Client("push", "--bind", ANY, "--linger", "3600") as client:
         client.place()
         client.write(b"1\n2\n")
@@ -683,6 +693,23 @@ def test_a_second_signal_waits_for_nothing():
         status, _, err = client.told(signal.SIGINT)
         assert status == 130
         assert err == "python -m zgreen push: got SIGINT: 0 messages sent, 2 not sent\n"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.2], ids=["the same", "another"])
+def test_a_second_signal_changes_only_how_long_it_waits(pause):
+    """timeout(1) sends each signal twice. One that comes later (*pause* is longer than what counts as one) ends the
+    wait for delivery; what was not sent is said all the same."""
+    with Client("push", "--bind", ANY, "--linger", "3600") as client:
+        client.place()
+        client.write(b"1\n2\n")
+        wait_until_asleep(client.process.pid)  # it has read all that there is
+        client.process.send_signal(signal.SIGINT)
+        gevent.sleep(pause)
+        client.process.send_signal(signal.SIGINT)
+        assert client.process.wait() == 130
+        assert client.process.stderr.read().decode() == (
+            "python -m zgreen push: got SIGINT: 0 messages sent, 2 not sent\n"
+        )
 
 
 # -- standard output that is closed, or full

@@ -55,7 +55,9 @@ class Source:
             yield from self._splitter.messages()
 
     def left(self) -> int:
-        """How many whole messages were read and not taken, although more were wanted."""
+        """How many messages are there, given or read whole, and were wanted, but not taken."""
+        if self._given:
+            return (self._count or len(self._given)) - self.taken
         left = self._splitter.left()
         return left if self._count is None else min(left, self._count - self.taken)
 
