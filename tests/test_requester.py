@@ -3,6 +3,7 @@
 import gc
 import logging
 import random
+import time
 import weakref
 
 import gevent
@@ -168,6 +169,27 @@ def test_backpressure(pump):
         waiting.kill()
         assert requester.statistics()[:3] == (4, 0, 1)
         assert requester.statistics().waiting == 2
+        requester.close(linger=0)
+
+
+def test_the_time_that_a_request_waits_for_room_counts(pump):
+    with Requester(bind=ANY, send_maxsize=1, retries=1, pump=pump) as requester:
+        requester.submit("first")
+        waiting = gevent.spawn(requester.submit, "second", LIMIT)
+        gevent.sleep(0.01)
+        room = time.monotonic()
+        with raw_socket(zmq.DEALER, connect=requester.channel.last_endpoint):
+            assert waiting.get(timeout=LIMIT).deadline - LIMIT < room
+        requester.close(linger=0)
+
+
+def test_a_callers_own_timeout_passes_where_a_request_waits_for_room(pump):
+    """It is none of the request's, which has tries left."""
+    with Requester(bind=ANY, send_maxsize=1, retries=1, pump=pump) as requester:
+        requester.submit("first")
+        with pytest.raises(gevent.Timeout) as caught, gevent.Timeout(0.01) as own:
+            requester.submit("second", LIMIT)
+        assert caught.value is own
         requester.close(linger=0)
 
 

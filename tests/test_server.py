@@ -264,6 +264,37 @@ def test_a_killed_handler_of_a_rep_answers(rep):
         assert client.request("good", LIMIT) == b"good"
 
 
+def test_an_on_error_of_a_rep_that_is_killed_answers(rep):
+    greenlets = []
+
+    def on_error(error, request):
+        greenlets.append(gevent.getcurrent())
+        gevent.sleep(LIMIT)
+
+    with serve(rep, failing, on_error=on_error), requester(rep) as client:
+        result = client.submit("raise")
+        wait_for(lambda: greenlets)[0].kill()
+        assert result.get(timeout=LIMIT) == b""
+        assert client.request("good", LIMIT) == b"good"
+
+
+def test_an_on_error_that_takes_too_long_is_logged(rep, caplog):
+    def on_error(error, request):
+        with gevent.Timeout(0.001):
+            gevent.sleep(LIMIT)
+
+    with serve(rep, failing, on_error=on_error), requester(rep) as client:
+        assert client.request("raise", LIMIT) == b""
+    assert caplog.text.count("on_error has failed") == 1
+
+
+def test_a_server_that_was_stopped_accepts_nothing(router):
+    server = serve(router, failing)
+    assert server.accepting
+    assert server.stop()
+    assert not server.accepting
+
+
 @pytest.mark.parametrize("kind", ["ROUTER", "REP"])
 @pytest.mark.parametrize("error", ["SystemExit(3)", "KeyboardInterrupt()"])
 def test_an_end_of_the_process_is_no_failure_of_a_handler(kind, error):
