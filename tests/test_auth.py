@@ -191,6 +191,44 @@ def test_key_changed_within_its_file(pump, auth, clients, keys):
         assert gets_in(clients, server, second)
 
 
+def test_a_change_within_one_tick_of_the_time_stamp_is_seen(keys):
+    """The directory was read just after a change; the next change leaves its time stamp as it was."""
+    directory = zgreen.auth._Directory(keys.directory)
+    stamp = keys.directory.stat().st_mtime_ns
+    keys.new("later")
+    os.utime(keys.directory, ns=(stamp, stamp))
+    assert len(directory.read()) == 1
+
+
+def test_a_file_that_is_replaced_counts_without_a_reload(keys):
+    keys.new("client")
+    keys.new("second", known=False)
+    directory = zgreen.auth._Directory(keys.directory)
+    (before,) = directory.read()
+    os.replace(keys.directory.parent / "second.key", keys.directory / "client.key")
+    (after,) = directory.read()
+    assert after != before
+
+
+def test_reload_reads_a_file_that_looks_unchanged(keys):
+    keys.new("client")
+    keys.new("second", known=False)
+    file = keys.directory / "client.key"
+    os.utime(keys.directory, (1, 1))
+    directory = zgreen.auth._Directory(keys.directory)
+    (before,) = directory.read()
+    status = file.stat()
+    other = (keys.directory.parent / "second.key").read_text().partition("public-key")[2]
+    file.write_text(
+        (file.read_text().partition("public-key")[0] + "public-key" + other).ljust(status.st_size)[: status.st_size]
+    )
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert directory.read() == {before}
+    directory.forget()
+    (after,) = directory.read()
+    assert after != before
+
+
 def test_secret_files_and_broken_files_let_nobody_in(pump, auth, clients, keys, caplog):
     """Only *.key counts, and a file without a key is left out; the others still count."""
     (keys.directory / "broken.key").write_text("metadata\n")
@@ -393,6 +431,33 @@ def test_callback_that_ends_its_greenlet_does_not_keep_the_next_ones_waiting(pum
         assert answers(dealer, 3) == [b"300", b"200", b"200"]
 
 
+def test_close_in_a_callback_lets_it_go_on(pump):
+    """It does not kill, or wait for, its caller."""
+    closed = []
+    with (
+        zgreen.auth.Authenticator(pump) as auth,
+        zgreen.Channel(zmq.DEALER, connect=zgreen.auth.ENDPOINT, pump=pump) as dealer,
+    ):
+
+        def callback(_domain, _key):
+            auth.close()
+            gevent.sleep(0)
+            closed.append(auth.closed)
+
+        auth.configure_curve_callback(callback)
+        dealer.put(CURVE_REQUEST)
+        wait_for(lambda: closed, "the callback to go on")
+    assert closed == [True]
+
+
+def test_a_worker_that_is_killed_before_it_begins_makes_room_for_another(auth):
+    auth._hire()
+    (worker,) = auth._workers
+    worker.kill()
+    gevent.sleep(0)
+    assert not auth._workers
+
+
 def test_close_does_not_wait_for_callbacks_that_do_not_end(monkeypatch, pump, caplog):
     """A callback that is killed may have to give something back, over a network that does not answer."""
     monkeypatch.setattr(zgreen.auth, "_GRACE", 0.01)
@@ -503,12 +568,32 @@ def test_reply_as_the_protocol_says(pump, auth):
     assert reply == [b"", b"1.0", b"7", b"200", b"OK", b"anonymous", b""]
 
 
+def test_an_unknown_user_is_denied_whatever_the_password(pump, auth):
+    """An empty one, too: that is what is compared with where there is no such user."""
+    auth.configure_plain({"anne": "word"})
+    for name, password in [("nobody", ""), ("", ""), ("anne", "")]:
+        assert ask(pump, "1.0", "7", "test", "127.0.0.1", "", "PLAIN", name, password)[3] == b"400"
+    assert auth.statistics().password == 3
+
+
+def test_a_client_without_an_address_is_none_of_the_allowed(pump, auth):
+    """As one over ipc is."""
+    request = ("1.0", "7", "test", "", "", "NULL")
+    auth.deny("192.0.2.1")
+    assert ask(pump, *request)[3] == b"200"
+    auth.allow("127.0.0.1")
+    assert ask(pump, *request)[3] == b"400"
+    assert auth.statistics().address == 1
+
+
 @pytest.mark.parametrize(
     "frames",
     [
         ["2.0", "7", "test", "127.0.0.1", "", "NULL"],
         ["1.0", "7", "test"],
+        ["1.0", "7", "test", "127.0.0.1", ""],
         ["1.0", "7", "test", "127.0.0.1", "", "PLAIN", "name alone"],
+        ["1.0", "7", "test", "127.0.0.1", "", "PLAIN", "name alone", "", "more"],
         ["1.0", "7", "test", "127.0.0.1", "", "CURVE", "short"],
     ],
 )

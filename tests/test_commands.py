@@ -216,21 +216,28 @@ def test_libzmq_gets_whole_milliseconds_of_linger_and_no_less(bench):
     assert 800 < Noting.lingers[0] <= 900
 
 
-def test_a_name_over_inproc_is_free_when_the_close_is_reported(bench):
-    """Though a peer has not read yet what was sent, so that the socket does not end."""
+def test_a_name_over_inproc_is_free_for_the_next_command(bench):
+    """Though a peer has not read yet what was sent, so that the socket does not end; and however it got its name."""
     endpoint = inproc()
+    plan = Plan(None, int(zmq.PUSH), (), None, (endpoint,), ())
     with contextlib.ExitStack() as stack:
+        pipe = bench.make()
+        bench.ask("open", pipe, plan)
         for _ in range(20):
-            pipe = bench.open(zmq.PUSH, bind=[endpoint])
             stack.enter_context(peer(bench, zmq.PULL, connect=endpoint))
             push(pipe, b"x")
             bench.until(lambda pipe=pipe: sent(pipe) == 1)
-            assert bench.ask("close", pipe, 0.0, 0.0) == 0
-    again = bench.open(zmq.PUSH)
-    for _ in range(20):  # likewise for a name that came later
-        bench.ask("bind", again, endpoint)
-        bench.ask("close", again, 0.0, 0.0)
-        again = bench.open(zmq.PUSH)
+            bench.post("close", pipe, 0.0, 0.0)
+            pipe = bench.make()
+            bench.ask("open", pipe, plan)
+    bench.ask("close", pipe, 0.0, 0.0)
+    pipe = bench.open(zmq.PUSH)
+    bench.ask("bind", pipe, endpoint)
+    for _ in range(20):
+        bench.post("close", pipe, 0.0, 0.0)
+        pipe = bench.make()
+        bench.post("open", pipe, plan._replace(bind=()))
+        bench.ask("bind", pipe, endpoint)
 
 
 def test_a_name_that_was_unbound_may_be_anothers(bench):

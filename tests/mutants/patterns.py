@@ -34,13 +34,10 @@ _AUTH = _in(
     ("self._state = state if settled else None", "self._state = state"),
     ("known and known[0] == sign", "known"),
     ("entry.name.endswith(\".key\") and", ""),
-    ("        self._greenlet.kill()\n", ""),
     ("        gevent.killall(workers, block=False)\n", ""),
     (" if worker is not gevent.getcurrent()]", "]"),
-    ("        self._files = files\n", "        self._files.update(files)\n"),
     ("return mapped or address", "return address"),
     ("network.prefixlen < 96", "network.prefixlen <= 96"),
-    ("split = frames.index(b\"\", 1) + 1", "split = frames.index(b\"\") + 1"),
     ("if len(body) >= 6 and body[0]", "if len(body) >= 5 and body[0]"),
 )  # fmt: skip
 
