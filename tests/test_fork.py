@@ -558,3 +558,82 @@ def test_a_child_that_forgets_what_it_inherited_says_nothing():
         print(pull.get())
     """
     assert output(code, "plain") == ["collected", "b'second'"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_patterns_of_the_parent_raise_forked_error_in_the_child(way):
+    """Those that wait there get it, too; what closes does nothing, and what counts can still be read."""
+    lines = output(
+        """
+        import logging
+        import zgreen.auth
+
+        class Handler(logging.Handler):
+            def emit(self, record):
+                print("logged", record.getMessage())
+        logging.getLogger("zgreen").addHandler(Handler())
+
+        pump = zgreen.get_pump()
+        proxy = zgreen.Proxy(ANY, ANY, "streamer").start()
+        unused = zgreen.Proxy(ANY, ANY)
+        rep = zgreen.Channel("REP", bind=ANY)
+        going = gevent.event.Event()
+        server = zgreen.serve(rep, lambda request: going.wait() and request)
+        idle = zgreen.serve(zgreen.Channel("ROUTER"), bytes)
+        requester = zgreen.Requester(connect=rep.last_endpoint)
+        auth = zgreen.auth.Authenticator()
+        push = zgreen.Channel("PUSH")
+        handler = zgreen.PubHandler(push)
+
+        greenlets = {"Requester.request": gevent.spawn(what, requester.request, "x")}
+        while not server.statistics().running:
+            gevent.sleep(0.001)
+        for name, wait in {"Proxy.join": proxy.join, "Server.join": idle.join, "Server.stop": server.stop}.items():
+            greenlets[name] = gevent.spawn(what, wait)
+        while server.accepting:
+            gevent.sleep(0.001)
+        pid = fork()
+        if pid == 0:
+            going.set()
+            for name, greenlet in greenlets.items():
+                print("waited", name, greenlet.get(timeout=LIMIT))
+            for name, call in {
+                "Proxy.start": proxy.start, "Proxy.pause": proxy.pause, "Proxy.resume": proxy.resume,
+                "Proxy.statistics": proxy.statistics, "Proxy.join": proxy.join, "Proxy.close": proxy.close,
+                "unused.start": unused.start, "unused.join": unused.join, "unused.close": unused.close,
+                "unused.pause": unused.pause,
+                "Server.join": server.join, "Server.stop": server.stop, "serve": lambda: zgreen.serve(rep, bytes),
+                "Requester.request": lambda: requester.request("x"), "Requester.submit": lambda: requester.submit("x"),
+                "PubHandler": lambda: zgreen.PubHandler(push),
+                "allow": lambda: auth.allow("127.0.0.1"), "deny": lambda: auth.deny("127.0.0.1"),
+                "plain": lambda: auth.configure_plain({}), "curve": lambda: auth.configure_curve("*"),
+                "callback": lambda: auth.configure_curve_callback(print), "reload": auth.reload,
+                "Authenticator": lambda: zgreen.auth.Authenticator(pump),
+            }.items():
+                found = what(call)
+                if found != "ForkedError":
+                    print("called", name, found)
+            proxy.__exit__(None, None, None), server.__exit__(None, None, None)
+            requester.close(), auth.close()
+            print(proxy.closed, unused.closed, server.accepting, requester.closed, auth.closed)
+            server.statistics(), requester.statistics(), auth.statistics(), proxy.error(), repr(proxy)
+            handler.handle(logging.makeLogRecord({"name": "x", "msg": "x"}))
+            print("dropped", handler.dropped)
+            sys.exit(0)
+        assert status_of(pid) == 0
+        going.set()
+        print("parent", greenlets["Requester.request"].get(timeout=LIMIT), greenlets["Server.stop"].get(timeout=LIMIT))
+        proxy.close(), idle.stop(), requester.close(), auth.close()
+        print("parent", greenlets["Proxy.join"].get(timeout=LIMIT), greenlets["Server.join"].get(timeout=LIMIT))
+        """,
+        way,
+    )
+    waits = ["Requester.request", "Proxy.join", "Server.join", "Server.stop"]
+    expected = [
+        *(f"waited {name} ForkedError" for name in waits),
+        "True True False True True",
+        "dropped 1",
+        "parent b'x' True",
+        "parent True True",
+    ]
+    assert lines == expected

@@ -24,6 +24,7 @@ from zmq.utils import z85
 
 import zgreen
 from zgreen._arguments import check_seconds
+from zgreen._hub import seam
 
 logger = logging.getLogger("zgreen.auth")
 
@@ -99,7 +100,8 @@ class Authenticator:
     connected stays connected whatever becomes of its key; it is asked for again when it connects again.
 
     A *domain* is the server socket's ``zmq.ZAP_DOMAIN``; ``"*"`` is for all domains that have no set-up of their own.
-    Call it on the thread of the pump's hub only.
+    On the thread of the pump's hub only: on another one it raises a RuntimeError, and in the child of a fork
+    :class:`zgreen.ForkedError`, but :meth:`close` does nothing there.
     """
 
     def __init__(
@@ -138,14 +140,17 @@ class Authenticator:
 
         What has no IP address, a client over ipc, is then denied, too.
         """
+        self._check()
         self._allowed += _networks(addresses)
 
     def deny(self, *addresses: str) -> None:
         """Deny these addresses and networks, even if :meth:`allow` names them, too. See there."""
+        self._check()
         self._denied += _networks(addresses)
 
     def configure_plain(self, passwords: Mapping[str, str], domain: str = "*") -> None:
         """Allow PLAIN clients with these user names and *passwords*, in place of those given before for *domain*."""
+        self._check()
         if not isinstance(passwords, Mapping):
             raise TypeError(f"passwords must be a mapping of user names, not {type(passwords).__name__}")
         for name, password in passwords.items():
@@ -163,6 +168,7 @@ class Authenticator:
         within a file call :meth:`reload`. A file without a key is logged and left out; while the directory cannot be
         read everybody is denied.
         """
+        self._check()
         where = None if location == ANY else _Directory(Path(location))
         self._keys[_domain(domain)] = where
 
@@ -173,12 +179,14 @@ class Authenticator:
         its own and may do gevent I/O. One that raises, or takes too long, denies; it is logged. libzmq's client then
         tries again when its handshake has timed out; one that was denied for its key does not.
         """
+        self._check()
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         self._keys[_domain(domain)] = callback
 
     def reload(self) -> None:
         """Read all keys anew at the next handshake."""
+        self._check()
         for keys in self._keys.values():
             if isinstance(keys, _Directory):
                 keys.forget()
@@ -199,6 +207,7 @@ class Authenticator:
     def close(self) -> None:
         """Stop; requests under way are not answered: their callbacks are killed, and one that has not ended within 2
         seconds is left to itself, with a warning in the ``zgreen.auth`` log. Again: nothing."""
+        seam.check_here(self._channel.pump, "an Authenticator")
         self._channel.close(linger=0)
         self._greenlet.kill()
         workers = [worker for worker in self._workers if worker is not gevent.getcurrent()]
@@ -215,6 +224,10 @@ class Authenticator:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _check(self) -> None:
+        seam.check_process(self._channel.pump)
+        seam.check_here(self._channel.pump, "an Authenticator")
 
     # ------------------------------------------------------------------ answering
 

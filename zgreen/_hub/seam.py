@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gevent.hub
 
+from .._errors import ForkedError
 from . import process
 from .channel import Channel
 from .process import Pumped
@@ -40,6 +41,19 @@ def check_greenlet(pump: Pump, what: object) -> None:
     check_here(pump, what)
     if not may_wait(pump):
         raise RuntimeError(f"{what} may have to wait, so it works in a greenlet only: a callback of the hub spawns one")
+
+
+def fork_error(pump: Pump) -> ForkedError | None:
+    """Return what to raise in the child of a fork, if *pump* belongs to the parent of this process, else None."""
+    error = pump.error()
+    return error if isinstance(error, ForkedError) else None
+
+
+def check_process(pump: Pump) -> None:
+    """Raise ForkedError if *pump* belongs to the parent of this process."""
+    error = fork_error(pump)
+    if error is not None:
+        raise error
 
 
 def check_open(channel: Channel) -> None:

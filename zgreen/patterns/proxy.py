@@ -168,7 +168,7 @@ class Proxy:
     @property
     def closed(self) -> bool:
         """Whether it takes no more commands: closed, ended by itself, or of the parent process."""
-        return self._closing or self._error is not None
+        return self._closing or self.error() is not None
 
     def start(self) -> Proxy:
         """Bind, connect, and pass messages from now on. Starting again does nothing.
@@ -258,9 +258,13 @@ class Proxy:
             self._leave_loop(_proxy.END)
         if not seam.may_wait(self._pump):
             return
-        if not self._left.wait(min(_GRACE, max(0.0, deadline - time.monotonic()))) and self._end_now():
+        heard = self._left.wait(min(_GRACE, max(0.0, deadline - time.monotonic())))
+        self._check_process()
+        if not heard and self._end_now():
             logger.warning("%s did not hear that it is to end; it is made to, and may have lost a message", self)
-        if not self._ended.wait(max(0.0, deadline - time.monotonic())):
+        ended = self._ended.wait(max(0.0, deadline - time.monotonic()))
+        self._check_process()
+        if not ended:
             logger.error("%s: its thread did not end in time", self)
 
     def terminate(self, timeout: float | None = None) -> None:
@@ -277,12 +281,15 @@ class Proxy:
         self._check_thread()
         if not self._started and not self.closed:
             raise ClosedError(f"{self} was not started")
-        self._ended.wait(timeout)
-        return self._ended.is_set()
+        ended = self._ended.wait(timeout)
+        self._check_process()
+        return ended
 
     def error(self) -> BaseException | None:
         """What a caller gets now that it has ended: :class:`BrokenError` if that was not by :meth:`close`; or None."""
-        return None if self._error is None else self._error()
+        if self._error is not None:
+            return self._error()
+        return seam.fork_error(self._pump)  # a fork does not tell a proxy that was not started
 
     def __enter__(self) -> Proxy:
         return self.start()
@@ -352,7 +359,10 @@ class Proxy:
             self._asked.popleft()[0].set_exception(self.error() or ClosedError(f"{self} was closed"))
 
     def _end_now(self) -> bool:
-        return self._proxying is not None and self._proxying.end_now()
+        """Make the owning thread end; False if there is none, or if it is the parent process that has it."""
+        if self._proxying is None or isinstance(self.error(), ForkedError):
+            return False
+        return self._proxying.end_now()
 
     def begin_exit(self, deadline: float, park: bool) -> bool:  # noqa: ARG002 (see `seam.watch`)
         """Internal: the process ends; the hub does not run."""
@@ -386,10 +396,14 @@ class Proxy:
 
     # ------------------------------------------------------------------ commands and answers
 
-    def _check_thread(self) -> None:
+    def _check_process(self) -> None:
+        """In the child of a fork, which may have happened while the caller waited, raise ForkedError."""
         error = self.error()
         if isinstance(error, ForkedError):
             raise error
+
+    def _check_thread(self) -> None:
+        self._check_process()
         seam.check_here(self._pump, self)
 
     def _check(self) -> None:

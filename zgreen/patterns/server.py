@@ -7,6 +7,7 @@ own; a REP has one place.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -17,7 +18,7 @@ import gevent
 from gevent.pool import Pool
 
 from .._arguments import check_seconds
-from .._errors import BrokenError, ClosedError
+from .._errors import BrokenError, ClosedError, ForkedError
 from .._hub import seam
 from .._hub.channel import Channel
 from .._message import Frames, decode, encode
@@ -122,6 +123,7 @@ class Server:
         :return: whether all were. If not, their handlers run on, and their replies are sent while the channel is open;
             call it again to wait for them.
         :raises RuntimeError: in a handler of this server (it would wait for itself), or in another thread.
+        :raises ForkedError: the channel is the parent's.
 
         The channel stays open: requests wait in it, for another :func:`serve`, and a flush or close of the channel
         sees the last replies out. A stopped server does not start again.
@@ -137,6 +139,8 @@ class Server:
 
         :param timeout: seconds; None: no limit.
         :return: whether it has.
+        :raises RuntimeError: as :meth:`stop`.
+        :raises ForkedError: the channel is the parent's.
         """
         self._check_caller("join()")
         check_seconds("timeout", timeout)
@@ -148,7 +152,8 @@ class Server:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.stop()
+        with contextlib.suppress(ForkedError):  # the parent's server is for the parent to stop
+            self.stop()
 
     def __repr__(self) -> str:
         return f"<zgreen.Server of {self._channel!r}>"
@@ -157,13 +162,16 @@ class Server:
         seam.check_greenlet(self._channel.pump, what)
 
     def _check_caller(self, what: str) -> None:
+        seam.check_process(self._channel.pump)
         self._check_greenlet(what)
         if gevent.getcurrent() in set(self._pool):
             raise RuntimeError(f"{what} in a handler would wait for that handler: spawn it")
 
     def _join_handlers(self, deadline: float) -> bool:
         left = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
-        return bool(self._pool.join(left)) or not len(self._pool)
+        ended = bool(self._pool.join(left)) or not len(self._pool)
+        seam.check_process(self._channel.pump)  # the process may have forked while this waited
+        return ended
 
     # ------------------------------------------------------------------ requests
 
@@ -236,6 +244,8 @@ class Server:
         try:
             self._channel.put((*envelope, *((reply,) if isinstance(reply, bytes) else reply)))
             self._answered += 1
+        except ForkedError:
+            pass  # the parent's copy of this greenlet answers
         except (ClosedError, BrokenError) as error:
             logger.warning("%s: a reply was not sent: %s", self, error)
 
