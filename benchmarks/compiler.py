@@ -12,6 +12,8 @@ from pathlib import Path
 import zmq
 import zmq.backend.cython._zmq as extension
 
+from . import processes
+
 SOURCE = Path(__file__).with_name("peer.cpp")
 
 
@@ -50,7 +52,7 @@ def command() -> list[str]:
 
 def compiler_version() -> str | None:
     try:
-        result = subprocess.run([*command(), "--version"], capture_output=True, text=True, check=True)
+        result = processes.run([*command(), "--version"], check=True)
     except (NotAvailable, OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.splitlines()[0]
@@ -70,6 +72,6 @@ def build(folder: Path) -> list[str]:
 
 def run(words: list[str], complaint: str) -> str:
     try:
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        return processes.run(words, check=True).stdout
     except subprocess.CalledProcessError as error:
         raise NotAvailable(f"{complaint}: {error.stderr.strip()[-300:]}") from None

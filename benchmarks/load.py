@@ -10,7 +10,6 @@ import re
 import selectors
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from typing import Any
@@ -30,14 +29,18 @@ def measure(port: int, seconds: int) -> dict[str, Any]:
     if shutil.which("wrk"):
         _wrk(port, 1)  # so that neither connections nor caches are new
         return _wrk(port, seconds)
+    from . import processes  # here, as the process that is started runs this file alone
+
     words = [sys.executable, __file__, str(port), str(seconds)]
-    result: dict[str, Any] = json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+    result: dict[str, Any] = json.loads(processes.run(words, check=True).stdout)
     return result
 
 
 def _wrk(port: int, seconds: int) -> dict[str, Any]:
+    from . import processes
+
     words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/"]
-    return parse(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    return parse(processes.run(words, check=True).stdout)
 
 
 def parse(text: str) -> dict[str, Any]:

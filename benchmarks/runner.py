@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import load
+from . import load, processes
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 60.0  # seconds that one run may take, all told
@@ -110,15 +110,19 @@ class Child:
 
 @contextlib.contextmanager
 def child(name: str, command: list[str], options: Mapping[str, Any], folder: Path) -> Iterator[Child]:
-    process = Child(name, command, options, folder)
-    limit = threading.Timer(LIMIT, process.expire)
-    limit.daemon = True  # what ends us must not wait for it
+    process = limit = None
     try:
+        with processes.signals_wait():
+            process = Child(name, command, options, folder)
+        limit = threading.Timer(LIMIT, process.expire)
+        limit.daemon = True  # what ends us must not wait for it
         limit.start()
         yield process
     finally:
-        limit.cancel()
-        process.kill()
+        if limit is not None:
+            limit.cancel()
+        if process is not None:
+            process.kill()
 
 
 def run(
@@ -169,7 +173,7 @@ def probe(engine: str) -> str | None:
     """Why zgreen does not run on *engine*; None: it does."""
     command = [*python("candidates.zgreen_channel"), "scenario=probe", f"engine={engine}"]
     with tempfile.TemporaryDirectory() as folder:
-        result = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=LIMIT)
+        result = processes.run(command, cwd=folder, timeout=LIMIT)
     if result.returncode == 0:
         return None
     return without_folders((result.stderr.strip().splitlines() or ["it ended without a word"])[-1])

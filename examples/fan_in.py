@@ -8,6 +8,7 @@ Only the endpoint differs: the code of the client and of the server does not kno
 """
 
 import argparse
+import signal
 import sys
 
 import gevent
@@ -36,11 +37,35 @@ def server(endpoint: str) -> None:
     channel.close()
 
 
-def client_process(endpoint: str, number: int) -> Popen:
+def client_process(endpoint: str, number: int, processes: list[Popen]) -> None:
     """Run client() in a process of its own; return when it says that it has connected and put."""
     process = Popen([sys.executable, __file__, endpoint, "--client", str(number)], stdout=PIPE, text=True)
+    processes.append(process)
     print(process.stdout.readline(), end="", flush=True)
-    return process
+
+
+def serve_processes(endpoint: str) -> None:
+    """All clients in processes of their own, which end before this one does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: an exception, which runs what is in `finally`
+    processes = []
+    try:
+        starting = [gevent.spawn(client_process, endpoint, number, processes) for number in range(CLIENTS)]
+        gevent.joinall(starting, raise_error=True)  # all have connected, nobody has bound
+        server(endpoint)
+        for process in processes:
+            process.wait()
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def serve_greenlets(endpoint: str) -> None:
+    """All clients in greenlets of this process."""
+    starting = [gevent.spawn(client, endpoint, number) for number in range(CLIENTS)]
+    channels = [greenlet.get() for greenlet in starting]  # all have connected, nobody has bound
+    server(endpoint)
+    for channel in channels:
+        channel.close()
 
 
 def main() -> None:
@@ -53,12 +78,10 @@ def main() -> None:
         client(endpoint, arguments.client).close(linger=30)  # seconds for a server to come and take it all
         return
 
-    start = client if endpoint.startswith("inproc:") else client_process
-    starting = [gevent.spawn(start, endpoint, number) for number in range(CLIENTS)]
-    started = [greenlet.get() for greenlet in starting]  # all have connected, nobody has bound
-    server(endpoint)
-    for one in started:
-        one.close() if start is client else one.wait()
+    if endpoint.startswith("inproc:"):
+        serve_greenlets(endpoint)
+    else:
+        serve_processes(endpoint)
 
 
 if __name__ == "__main__":

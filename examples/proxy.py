@@ -13,6 +13,7 @@ A publisher goes on until it is ended: with a proxy between them it cannot know 
 """
 
 import itertools
+import signal
 import subprocess
 import sys
 
@@ -58,6 +59,7 @@ def start(*arguments: str, **options: object) -> subprocess.Popen:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: an exception, which runs what is in `finally`
     anywhere = "tcp://127.0.0.1:*"  # any free port; the proxy says which
     arguments = ["--frontend", anywhere, "--backend", anywhere, "--type", "forwarder"]
     proxy = start("-m", "zgreen", "proxy", *arguments, stdout=subprocess.PIPE, text=True)

@@ -5,6 +5,7 @@ Run it:  python examples/requester.py
 The server is plain pyzmq: any REP, or ROUTER that returns the envelope, will do.
 """
 
+import signal
 import subprocess
 import sys
 
@@ -26,30 +27,35 @@ def server(endpoint: str) -> None:
         socket.send_string(str(result))
 
 
-def start(endpoint: str) -> tuple[Popen, str]:
-    process = Popen([sys.executable, __file__, endpoint], stdout=PIPE, stderr=subprocess.DEVNULL, text=True)
-    return process, process.stdout.readline().strip()
-
-
 def main() -> None:
-    process, endpoint = start("tcp://127.0.0.1:*")
-    # RECONNECT_IVL is in ZeroMQ's milliseconds
-    with zgreen.Requester(connect=endpoint, retries=100, options={zmq.RECONNECT_IVL: 10}) as requester:
-        print("2 + 2 =", requester.request("2 + 2", timeout=0.2).decode())  # seconds, for each of 101 tries
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: an exception, which runs what is in `finally`
+    servers = []
 
-        asking = [gevent.spawn(requester.request, f"{i} * {i}", 0.2) for i in range(10)]
-        print("10 requests at once:", [int(greenlet.get()) for greenlet in asking])
+    def start(endpoint: str) -> str:
+        servers.append(Popen([sys.executable, __file__, endpoint], stdout=PIPE, stderr=subprocess.DEVNULL, text=True))
+        return servers[-1].stdout.readline().strip()
 
-        process.kill()
-        process.wait()
-        result = requester.submit("3 + 4", timeout=0.2)
-        result.wait(0.5)
-        print("the server is killed; a reply?", result.ready())
+    try:
+        endpoint = start("tcp://127.0.0.1:*")
+        # RECONNECT_IVL is in ZeroMQ's milliseconds
+        with zgreen.Requester(connect=endpoint, retries=100, options={zmq.RECONNECT_IVL: 10}) as requester:
+            print("2 + 2 =", requester.request("2 + 2", timeout=0.2).decode())  # seconds, for each of 101 tries
 
-        process, _ = start(endpoint)
-        print("another server answers: 3 + 4 =", result.get().decode())
-    process.kill()
-    process.wait()
+            asking = [gevent.spawn(requester.request, f"{i} * {i}", 0.2) for i in range(10)]
+            print("10 requests at once:", [int(greenlet.get()) for greenlet in asking])
+
+            servers[0].kill()
+            servers[0].wait()
+            result = requester.submit("3 + 4", timeout=0.2)
+            result.wait(0.5)
+            print("the server is killed; a reply?", result.ready())
+
+            start(endpoint)
+            print("another server answers: 3 + 4 =", result.get().decode())
+    finally:
+        for process in servers:
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,45 @@ def test_without_a_compiler_the_peer_is_python(scenario: str) -> None:
 @pytest.mark.parametrize(("word", "complaint"), [("pus", "no scenario pus"), ("push/7", "push has no variant 7")])
 def test_a_wrong_name_is_refused(word: str, complaint: str) -> None:
     assert complaint in benchmarks("--quick", word, status=2)
+
+
+SIGNAL_AS_A_CHILD_STARTS = """
+import os, signal, subprocess, sys
+from zgreen.cli import app
+
+started = []
+Popen = subprocess.Popen
+
+class Interrupted(Popen):
+    "The signal comes when the child runs, and before its parent knows it."
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        started.append(self.pid)
+        if sys.argv[1] in self.args:
+            os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+
+subprocess.Popen = Interrupted
+status = app.main(["--quick", "push/3-frames", "--candidate", "zgreen python"], "bench", "bench")
+for pid in started:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        continue
+    print("left:", pid)
+    os.kill(pid, signal.SIGKILL)
+print("status", status)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("word", ["mode=sink", "scenario=push", "scenario=probe"])
+def test_a_signal_as_a_child_is_started_leaves_no_child(name: str, word: str) -> None:
+    """The peer, the candidate, and the one that tries whether an engine works."""
+    result = subprocess.run(
+        [sys.executable, "-c", SIGNAL_AS_A_CHILD_STARTS, word, name],
+        cwd=ROOT, capture_output=True, text=True, timeout=2 * LIMIT,
+    )  # fmt: skip
+    status = 128 + getattr(signal, name)
+    assert result.stdout.splitlines()[-1:] == [f"status {status}"], result.stdout + result.stderr
+    assert "left:" not in result.stdout
+    assert "Traceback" not in result.stderr

@@ -209,13 +209,27 @@ def test_wsgi_push_ends_after_the_requests_given() -> None:
         assert sorted(got) == sorted(f"worker got /path/{number} body {number}" for number in requests)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_wsgi_push_serves_until_interrupted() -> None:
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_wsgi_push_serves_until_told_to_end(number: signal.Signals) -> None:
     with Program(example("wsgi_push.py")) as program:
         port = port_of(program)
         assert post(port, "/a", "b") == 202
         program.line_with("worker got /a b")
-        program.signal(signal.SIGINT)
+        program.signal(number)
         assert program.end() == 0, program.output
         assert "stopping" in program.lines
+        assert "Traceback" not in program.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGTERM")
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_every_example_ends_well_at_sigterm(name: str, tmp_path: Path) -> None:
+    """And leaves no process behind: one would hold the output open."""
+    arguments = [f"ipc://{os.path.relpath(tmp_path / 'fan-in')}"] if name == "fan_in.py" else []
+    with Program(example(name), *arguments) as program:
+        program.line_with("")  # it is at work
+        program.signal(signal.SIGTERM)
+        assert program.end() in (0, 128 + signal.SIGTERM, -signal.SIGTERM), program.output
+        assert not program.over_limit, program.output
         assert "Traceback" not in program.output

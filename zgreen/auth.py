@@ -7,10 +7,8 @@ a ROUTER channel of the pump is that handler, so no thread and no event loop is 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,20 +21,22 @@ from gevent.queue import Full, Queue
 from zmq.utils import z85
 
 import zgreen
+from zgreen import _zap
 from zgreen._arguments import check_seconds
+from zgreen._certificates import Certificates
 from zgreen._hub import seam
+from zgreen._networks import Network, address_of, is_in, networks_of
+from zgreen._zap import Denied, Request
 
 logger = logging.getLogger("zgreen.auth")
 
 ENDPOINT = "inproc://zeromq.zap.01"
 ANY = zmq.auth.CURVE_ALLOW_ANY  #: instead of a directory: every key is allowed
 
-_Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 _Callback: TypeAlias = Callable[[str, bytes], Any]
 
 _BACKLOG = 10_000  # requests that wait for a greenlet; more get "try again"
 _GRACE = 2.0  # seconds that callbacks have to end when the authenticator is closed
-_RACY = 2_000_000_000  # nanoseconds; a directory changed within that before we read it may change again unseen
 
 # What a request comes to; the reasons of denials are the keys of AuthStatistics.
 _ALLOWED = "allowed"
@@ -59,26 +59,6 @@ class AuthStatistics(NamedTuple):
     failed: int
     overloaded: int
     malformed: int
-
-
-class _Request(NamedTuple):
-    """A ZAP request. *route*: the frames that bring the reply back."""
-
-    route: list[bytes]
-    number: bytes
-    domain: str
-    address: str
-    mechanism: bytes
-    credentials: list[bytes]
-
-
-class _Denied(Exception):
-    """*cause* is a field of AuthStatistics; the text goes to the client's side, so it tells no secret."""
-
-    def __init__(self, cause: str, text: str, status: bytes = b"400") -> None:
-        super().__init__(text)
-        self.cause = cause
-        self.status = status
 
 
 class Authenticator:
@@ -112,12 +92,12 @@ class Authenticator:
         check_seconds("timeout", timeout)
         self._concurrency = concurrency
         self._timeout = timeout
-        self._allowed: list[_Network] = []
-        self._denied: list[_Network] = []
+        self._allowed: list[Network] = []
+        self._denied: list[Network] = []
         self._passwords: dict[str, dict[bytes, bytes]] = {}
-        self._keys: dict[str, _Directory | _Callback | None] = {}  # None: any key
+        self._keys: dict[str, Certificates | _Callback | None] = {}  # None: any key
         self._counts: Counter[str] = Counter()
-        self._waiting: Queue[tuple[_Request, _Callback]] = Queue(_BACKLOG)
+        self._waiting: Queue[tuple[Request, _Callback]] = Queue(_BACKLOG)
         self._workers: set[gevent.Greenlet[..., None]] = set()
         try:
             self._channel = zgreen.Channel(zmq.ROUTER, bind=ENDPOINT, pump=pump, multipart=True)
@@ -141,12 +121,12 @@ class Authenticator:
         What has no IP address, a client over ipc, is then denied, too.
         """
         self._check()
-        self._allowed += _networks(addresses)
+        self._allowed += networks_of(addresses)
 
     def deny(self, *addresses: str) -> None:
         """Deny these addresses and networks, even if :meth:`allow` names them, too. See there."""
         self._check()
-        self._denied += _networks(addresses)
+        self._denied += networks_of(addresses)
 
     def configure_plain(self, passwords: Mapping[str, str], domain: str = "*") -> None:
         """Allow PLAIN clients with these user names and *passwords*, in place of those given before for *domain*."""
@@ -169,7 +149,7 @@ class Authenticator:
         read everybody is denied.
         """
         self._check()
-        where = None if location == ANY else _Directory(Path(location))
+        where = None if location == ANY else Certificates(Path(location))
         self._keys[_domain(domain)] = where
 
     def configure_curve_callback(self, callback: _Callback, domain: str = "*") -> None:
@@ -188,7 +168,7 @@ class Authenticator:
         """Read all keys anew at the next handshake."""
         self._check()
         for keys in self._keys.values():
-            if isinstance(keys, _Directory):
+            if isinstance(keys, Certificates):
                 keys.forget()
 
     # ------------------------------------------------------------------ state and end
@@ -240,39 +220,26 @@ class Authenticator:
             logger.debug("%s: %s", self._channel, error)  # the pump has reported it
 
     def _take(self, frames: list[bytes]) -> None:
-        request = self._parse(frames)
-        if request is None:
+        try:
+            request = _zap.parse(frames)
+        except _zap.Malformed as malformed:
+            self._counts["malformed"] += 1
+            logger.error("%s", malformed)
+            if malformed.reply is not None:
+                self._put(malformed.reply)
             return
         try:
             user = self._decide(request)
-        except _Denied as denial:
+        except Denied as denial:
             self._deny(request, denial)
         except Exception:
             logger.exception("a request of %s failed, so it is denied", request.address)
-            self._deny(request, _Denied("failed", "try again later", b"300"))
+            self._deny(request, _failed())
         else:
             if user is not None:
                 self._allow(request, user)
 
-    def _parse(self, frames: list[bytes]) -> _Request | None:
-        """None: malformed; counted, logged, and answered if it can be."""
-        try:
-            split = frames.index(b"", 1) + 1
-        except ValueError:
-            split = len(frames)
-        route, body = frames[:split], frames[split:]
-        if len(body) >= 6 and body[0] == b"1.0":
-            _version, number, domain, address, _identity, mechanism, *credentials = body
-            return _Request(
-                route, number, domain.decode(errors="replace"), address.decode(errors="replace"), mechanism, credentials
-            )
-        self._counts["malformed"] += 1
-        logger.error("a malformed ZAP request of %d frames", len(frames))
-        if len(body) >= 2:
-            self._reply(route, body[1], b"400", "malformed request", b"")
-        return None
-
-    def _decide(self, request: _Request) -> bytes | None:
+    def _decide(self, request: Request) -> bytes | None:
         """The user id; None if a callback will decide."""
         self._check_address(request.address)
         if request.mechanism == b"NULL":
@@ -281,40 +248,38 @@ class Authenticator:
             return self._check_password(request)
         if request.mechanism == b"CURVE":
             return self._check_key(request)
-        raise _Denied("mechanism", "mechanism not supported")
+        raise Denied("mechanism", "mechanism not supported")
 
     def _check_address(self, text: str) -> None:
-        if not self._allowed and not self._denied:
-            return
-        address = _address(text)
-        if any(address in network for network in self._denied if address is not None):
-            raise _Denied("address", "address denied")
-        if self._allowed and (address is None or not any(address in network for network in self._allowed)):
-            raise _Denied("address", "address not allowed")
+        address = address_of(text)
+        if is_in(address, self._denied):
+            raise Denied("address", "address denied")
+        if self._allowed and not is_in(address, self._allowed):
+            raise Denied("address", "address not allowed")
 
-    def _check_password(self, request: _Request) -> bytes:
+    def _check_password(self, request: Request) -> bytes:
         if len(request.credentials) != 2:
-            raise _Denied("malformed", "PLAIN has two credentials")
+            raise Denied("malformed", "PLAIN has two credentials")
         passwords = self._passwords.get(request.domain, self._passwords.get("*"))
         if passwords is None:
-            raise _Denied("mechanism", "PLAIN is not set up for this domain")
+            raise Denied("mechanism", "PLAIN is not set up for this domain")
         name, password = request.credentials
         # as much work for a name that is not known
         right = hmac.compare_digest(passwords.get(name, b""), password)
         if not right or name not in passwords:
-            raise _Denied("password", "wrong user name or password")
+            raise Denied("password", "wrong user name or password")
         return name
 
-    def _check_key(self, request: _Request) -> bytes | None:
+    def _check_key(self, request: Request) -> bytes | None:
         if len(request.credentials) != 1 or len(request.credentials[0]) != 32:
-            raise _Denied("malformed", "CURVE has one credential of 32 bytes")
+            raise Denied("malformed", "CURVE has one credential of 32 bytes")
         domain = request.domain if request.domain in self._keys else "*"
         if domain not in self._keys:
-            raise _Denied("mechanism", "CURVE is not set up for this domain")
+            raise Denied("mechanism", "CURVE is not set up for this domain")
         keys, key = self._keys[domain], z85.encode(request.credentials[0])
-        if isinstance(keys, _Directory):
+        if isinstance(keys, Certificates):
             if key not in keys.read():
-                raise _Denied("key", "key not known")
+                raise Denied("key", "key not known")
         elif keys is not None:
             self._ask(request, keys)
             return None
@@ -322,11 +287,11 @@ class Authenticator:
 
     # ------------------------------------------------------------------ callbacks
 
-    def _ask(self, request: _Request, callback: _Callback) -> None:
+    def _ask(self, request: Request, callback: _Callback) -> None:
         try:
             self._waiting.put_nowait((request, callback))
         except Full:
-            raise _Denied("overloaded", "try again later", b"300") from None
+            raise Denied("overloaded", "try again later", b"300") from None
         self._hire()
 
     def _hire(self) -> None:
@@ -347,7 +312,7 @@ class Authenticator:
             if not self._waiting.empty() and not self.closed:  # a callback has ended this greenlet
                 self._hire()
 
-    def _call_back(self, request: _Request, callback: _Callback) -> None:
+    def _call_back(self, request: Request, callback: _Callback) -> None:
         """Answer one request as its callback says."""
         key = z85.encode(request.credentials[0])
         try:
@@ -355,109 +320,36 @@ class Authenticator:
                 allowed = callback(request.domain, key)
         except (Exception, gevent.Timeout):
             logger.exception("the callback failed for %s, so it is denied", request.address)
-            self._deny(request, _Denied("failed", "try again later", b"300"))
+            self._deny(request, _failed())
         except BaseException:
-            self._deny(request, _Denied("failed", "try again later", b"300"))
+            self._deny(request, _failed())
             raise
         else:
             if allowed:
                 self._allow(request, key)
             else:
-                self._deny(request, _Denied("key", "key not known"))
+                self._deny(request, Denied("key", "key not known"))
 
     # ------------------------------------------------------------------ replies
 
-    def _allow(self, request: _Request, user: bytes) -> None:
+    def _allow(self, request: Request, user: bytes) -> None:
         self._counts[_ALLOWED] += 1
-        self._reply(request.route, request.number, b"200", "OK", user)
+        self._put(request.reply(b"200", "OK", user))
 
-    def _deny(self, request: _Request, denial: _Denied) -> None:
+    def _deny(self, request: Request, denial: Denied) -> None:
         self._counts[denial.cause] += 1
         logger.info("denied %s of %s: %s", request.mechanism.decode(errors="replace"), request.address, denial)
-        self._reply(request.route, request.number, denial.status, str(denial), b"")
+        self._put(request.reply(denial.status, str(denial)))
 
-    def _reply(self, route: list[bytes], number: bytes, status: bytes, text: str, user: bytes) -> None:
+    def _put(self, reply: list[bytes | str]) -> None:
         try:
-            self._channel.put([*route, b"1.0", number, status, text, user, b""])
+            self._channel.put(reply)
         except (zgreen.ClosedError, zgreen.BrokenError):
-            pass  # nobody is asked any more, and who waits is denied by libzmq
+            pass  # nobody is asked any more, and libzmq denies the clients that wait for an answer
 
 
-class _Directory:
-    """The public keys in the certificate files of a directory, read again when it has changed."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_dir():
-            raise NotADirectoryError(f"no directory of keys: {os.fspath(path)!r}")
-        self._path = path
-        self._files: dict[str, tuple[tuple[int, ...], bytes | None]] = {}  # name -> (what stat says, key)
-        self._keys: frozenset[bytes] = frozenset()
-        self._state: tuple[int, ...] | None = None  # of the directory when it was read
-        self.read()
-
-    def forget(self) -> None:
-        """Read all files at the next look."""
-        self._state = None
-        self._files.clear()
-
-    def read(self) -> frozenset[bytes]:
-        """The keys; OSError if the directory cannot be read."""
-        status = self._path.stat()
-        state = (status.st_mtime_ns, status.st_ino, status.st_dev)
-        if state != self._state:
-            settled = time.time_ns() - status.st_mtime_ns > _RACY
-            self._scan()
-            self._state = state if settled else None
-        return self._keys
-
-    def _scan(self) -> None:
-        """Look at all files, read those that are new or changed."""
-        files = {}
-        for entry in os.scandir(self._path):
-            if entry.name.endswith(".key") and entry.is_file():
-                status = entry.stat()
-                sign = (status.st_mtime_ns, status.st_size, status.st_ino)
-                known = self._files.get(entry.name)
-                files[entry.name] = known if known and known[0] == sign else (sign, _key_of(entry.path))
-        self._files = files
-        self._keys = frozenset(key for _, key in files.values() if key is not None)
-
-
-def _key_of(path: str) -> bytes | None:
-    try:
-        key, _ = zmq.auth.load_certificate(path)
-        z85.decode(key)
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        logger.error("%s: no public key: %s", path, error)
-        return None
-    return key
-
-
-def _networks(addresses: tuple[str, ...]) -> list[_Network]:
-    if not addresses:
-        raise ValueError("give at least one address")
-    for address in addresses:
-        if not isinstance(address, str):
-            raise TypeError(f"an address is a str like '192.0.2.7' or '192.0.2.0/24', not {type(address).__name__}")
-    return [_unmapped(ipaddress.ip_network(address)) for address in addresses]
-
-
-def _unmapped(network: _Network) -> _Network:
-    """An IPv4 network that is given as one of IPv6, as `_address` does with the addresses that are looked for in it."""
-    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
-    if mapped is None or network.prefixlen < 96:  # the 96 bits before the IPv4 address
-        return network
-    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """None: it has none, over ipc."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+def _failed() -> Denied:
+    return Denied("failed", "try again later", b"300")
 
 
 def _domain(value: Any) -> str:
