@@ -45,7 +45,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(zmq|gevent|greenlet|logging|collections\.abc|os|types)\..*"),  # other projects: see above
+    (r"py:.*", r"(zmq|gevent|greenlet|prometheus_client|logging|collections\.abc|os|types)\..*"),  # others': see above
     (r"py:.*", r"(Callable|Iterable|Iterator|Mapping|Sequence|AsyncResult|PathLike|TracebackType)"),
     (r"py:.*", r"(ThreadPool|Line|Call|Reply|Link|Tap|Home|Inbox|Handler|OnError|Pipe)"),
     (r"py:.*", r"zgreen\._.*"),

@@ -129,3 +129,15 @@ def test_help_of_channel() -> None:
     text = pydoc.plain(pydoc.render_doc(zgreen.Channel))
     for word in ("put(self, message", "get(self, block", "on_error", "last_endpoint", ":param send_maxsize:"):
         assert word in text
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_what_a_page_points_to_is_there(page: str) -> None:
+    """Files and folders by their paths, also within code, and the environments of tox."""
+    text = (ROOT / page).read_text()
+    for path in re.findall(r"`((?:zgreen|tests|docs|benchmarks)/[\w./]+)`|\]\(([\w./]+)\)", text):
+        assert (ROOT / (path[0] or path[1])).exists(), path
+    environments = (ROOT / "tox.ini").read_text()
+    for names in re.findall(r"tox -e\s+([\w,]+)", text):
+        for name in names.split(","):
+            assert f"[testenv:{name}]" in environments, name
