@@ -471,6 +471,288 @@ def test_what_is_offered_while_writable_is_counted_and_leaves_what_is_reserved(b
     assert source.offer_writable(b"x") is True
 
 
+# ---------------------------------------------------------------------- tried but once
+
+
+def outcome(bench, reply, what="the reply"):
+    """None, or the error."""
+    bench.until(lambda: reply in bench.done, what)
+    return reply.error
+
+
+def test_try_send(bench):
+    """Taken, or Again, and nothing stays behind."""
+    endpoint = inproc()
+    source = bench.open(zmq.PUSH, bind=(endpoint,), options=((zmq.SNDHWM, 1),))
+    reply = bench.reply()
+    assert source.try_send(b"no peer", reply)
+    assert isinstance(outcome(bench, reply), zmq.Again)
+    assert source.pending() == 0
+    sink = bench.open(zmq.PULL, connect=(endpoint,), options=((zmq.RCVHWM, 1),), in_=1)
+    taken = 0
+    while True:
+        reply = bench.reply()
+        assert source.try_send((b"%d" % taken, b""), reply)
+        if outcome(bench, reply) is not None:
+            break
+        taken += 1
+        bench.step(5)
+    assert isinstance(reply.error, zmq.Again)
+    assert source.pending() == 0
+    assert taken >= 3
+    got = []
+    for _ in range(taken):
+        bench.until(sink.waiting)
+        got.append(sink.try_pop(0))
+    assert got == [[b"%d" % i, b""] for i in range(taken)]
+    bench.step(5)
+    assert sink.waiting() == 0
+    assert (source.counts().sent, source.counts().refused) == (taken, 0)
+
+
+def test_try_send_knows_no_limit(bench):
+    """It does not stay in the queue."""
+    pipe = bench.open(zmq.PUSH, out=1)
+    replies = [bench.reply() for _ in range(5)]
+    assert all(pipe.try_send(b"x", reply) for reply in replies)
+    bench.until(lambda: len(bench.done) >= 5)
+    assert all(isinstance(reply.error, zmq.Again) for reply in replies)
+    assert [reply for reply in bench.done if reply in replies] == replies
+
+
+def test_try_send_keeps_the_order_of_the_pipe(bench):
+    source, pipe = bench.pair()
+    replies = [bench.reply(), bench.reply()]
+    assert source.try_push(b"0", None, 0)
+    assert source.try_send(b"1", replies[0])
+    assert source.try_push(b"2", None, 0)
+    assert source.try_send(b"3", replies[1])
+    bench.until(lambda: pipe.waiting() == 4)
+    assert pipe.take_many(4) == numbers(4)
+    assert [outcome(bench, reply) for reply in replies] == [None, None]
+
+
+@pytest.mark.parametrize("parked", [False, True], ids=["in one turn", "parked before"])
+def test_try_send_behind_a_message_that_libzmq_refuses_for_now(bench, parked):
+    """The message before it stays, so it would be refused, too: Again, at once; nothing else of the pipe changes."""
+    endpoint = inproc()
+    source = bench.open(zmq.PUSH, bind=(endpoint,))
+    stays = [bench.reply(), bench.reply()]
+    assert source.try_push(b"0", stays[0], 0)
+    if parked:
+        bench.step(10)
+    once = [bench.reply() for _ in range(3)]
+    assert source.try_send(b"x", once[0])
+    assert source.try_push((b"1", b"1"), stays[1], 0)
+    flush = bench.post("flush", source)
+    assert source.try_send((b"y", b"y"), once[1])
+    assert source.try_send(b"z", once[2])
+    assert source.try_push(b"2", None, 0)
+    for reply in once:
+        assert isinstance(outcome(bench, reply), zmq.Again)
+    assert not any(reply in bench.done for reply in (*stays, flush))
+    sink = bench.open(zmq.PULL, connect=(endpoint,))
+    bench.until(lambda: sink.waiting() == 3)
+    assert sink.take_many(4) == [b"0", [b"1", b"1"], b"2"]
+    assert [outcome(bench, reply) for reply in (*stays, flush)] == [None] * 3
+    assert (source.pending(), source.counts().sent, source.counts().refused) == (0, 3, 0)
+
+
+def test_a_flush_waits_for_what_was_there_whatever_is_given_up_behind_it(bench):
+    source = bench.open(zmq.PUSH)
+    assert source.try_push(b"0", None, 0)
+    flush = bench.post("flush", source)
+    bench.step(5)
+    for _ in range(3):
+        assert source.try_send(b"x", reply := bench.reply())
+        assert isinstance(outcome(bench, reply), zmq.Again)
+    bench.step(10)
+    assert flush not in bench.done
+    assert withdrawn(source) == [b"0"]
+
+
+def test_errors_of_try_send(bench):
+    """As libzmq says them; what it refuses for good is counted."""
+    rep, router = bench.open(zmq.REP), bench.open(zmq.ROUTER, options=((zmq.ROUTER_MANDATORY, 1),))
+    endpoint = inproc()
+    req = bench.open(zmq.REQ, bind=(endpoint,))
+    server = bench.open(zmq.REP, connect=(endpoint,))
+    assert rep.try_send(b"no request", reply := bench.reply())
+    assert outcome(bench, reply).errno == zmq.EFSM
+    assert router.try_send((b"nobody", b"x"), reply := bench.reply())
+    assert outcome(bench, reply).errno == zmq.EHOSTUNREACH
+    assert (rep.counts().refused, router.counts().refused) == (1, 1)
+    assert req.try_send(b"1", reply := bench.reply())
+    assert outcome(bench, reply) is None
+    assert req.try_send(b"2", reply := bench.reply())
+    assert outcome(bench, reply).errno == zmq.EFSM
+    assert req.counts().refused == 0  # but for now
+    assert rep.owner.refusals == router.owner.refusals == []
+    bench.until(server.waiting)
+    assert server.try_pop(0) == b"1"
+
+
+def test_try_send_into_an_ended_pipe(bench):
+    pipe = bench.make()
+    pipe.open = False
+    assert pipe.try_send(b"x", bench.reply()) is False
+    ended = bench.open(zmq.PUSH)
+    bench.ask("close", ended, 0.0, 0.0)
+    assert ended.try_send(b"x", bench.reply()) is False
+    assert ended.pending() == 0
+
+
+def test_what_was_to_be_tried_when_the_socket_ends_comes_back(bench):
+    """With its reply, for the owner to answer."""
+    pipe = bench.open(zmq.PUSH)
+    reply = bench.reply()
+    closing = bench.post("close", pipe, 0.0, 0.0)
+    assert pipe.try_send(b"x", reply)
+    bench.until(lambda: closing in bench.done)
+    if reply in bench.done:
+        assert isinstance(reply.error, zmq.Again)
+    else:
+        assert pipe.owner.end[0] == [(b"x", reply)]
+
+
+# ---------------------------------------------------------------------- taken back
+
+
+def test_a_pending_message_can_be_taken_back(bench):
+    """Wherever it is; the others keep their order, and flushes theirs."""
+    endpoint = inproc()
+    for parked in (0, 2, 5):
+        for index in range(5):
+            source = bench.open(zmq.PUSH, bind=(endpoint,))
+            replies = [bench.reply() for _ in range(5)]
+            for number, reply in enumerate(replies):
+                assert source.try_push((b"%d" % number, b""), reply, 0)
+                if number == parked - 1:
+                    bench.step(10)
+            flush = bench.post("flush", source)
+            assert bench.ask("take_back", source, replies[index]) is True
+            assert bench.ask("take_back", source, replies[index]) is False
+            sink = bench.open(zmq.PULL, connect=(endpoint,))
+            bench.until(lambda sink=sink: sink.waiting() == 4)
+            left = [number for number in range(5) if number != index]
+            assert sink.take_many(5) == [[b"%d" % number, b""] for number in left]
+            assert outcome(bench, flush) is None
+            assert [number for number in range(5) if replies[number] in bench.done] == left
+            assert source.counts().sent == 4
+            assert source.pending() == 0
+            for pipe in (source, sink):
+                bench.ask("close", pipe, 0.0, 0.0)
+
+
+def test_a_message_that_is_gone_cannot_be_taken_back(bench):
+    source, _ = bench.pair()
+    reply = bench.reply()
+    assert source.try_push(b"1", reply, 0)
+    bench.until(lambda: source.pending() == 0)
+    taken = bench.post("take_back", source, reply)
+    bench.until(lambda: taken in bench.done)
+    assert taken.value is False
+    assert bench.done.index(reply) < bench.done.index(taken)
+    assert bench.ask("take_back", source, bench.reply()) is False
+
+
+def test_the_last_pending_message_is_taken_back(bench):
+    """Nothing is pending then, there is room, and those that wait for it are told."""
+    rings = Rings(bench)
+    source = bench.open(zmq.PUSH, out=1)
+    assert source.try_push(b"0", reply := bench.reply(), 0)
+    source.listen_for_room(rings.bell, 1)
+    bench.step(10)
+    assert source.pending() == 1
+    rings.number = 0
+    flush = bench.post("flush", source)
+    assert bench.ask("take_back", source, reply) is True
+    assert outcome(bench, flush) is None
+    bench.until(lambda: source.pending() == 0)
+    bench.until(lambda: rings.number, "a ring for the room")
+    source.listen_for_room(None, 0)
+    assert source.offer(b"1") is True
+    assert withdrawn(source) == [b"1"]
+
+
+def test_what_was_taken_back_is_not_unsent(bench):
+    source = bench.open(zmq.PUSH)
+    replies = [bench.reply() for _ in range(3)]
+    for number, reply in enumerate(replies):
+        assert source.try_push(b"%d" % number, reply, 0)
+    bench.step(10)
+    assert bench.ask("take_back", source, replies[1]) is True
+    assert bench.ask("close", source, 0.0, 0.0) == 2
+    assert source.owner.end == ([(b"0", replies[0]), (b"2", replies[2])], 0, None)
+
+
+def test_a_message_that_is_tried_but_once_can_be_taken_back(bench):
+    """If its turn has not come."""
+    source = bench.open(zmq.PUSH)
+    reply = bench.reply()
+    taken = bench.post("take_back", source, reply)
+    assert source.try_send(b"x", reply)  # before the owning thread looks at its mail
+    bench.until(lambda: taken in bench.done)
+    bench.step(10)
+    assert (taken.value, reply in bench.done) in ((True, False), (False, True))
+    reply = bench.reply()
+    assert source.try_send(b"y", reply)
+    assert isinstance(outcome(bench, reply), zmq.Again)
+    assert source.pending() == 0
+
+
+def test_a_pipe_without_a_socket_gives_its_messages_back(bench):
+    pipe = bench.make()
+    assert pipe.try_push(b"x", reply := bench.reply(), 0)
+    assert bench.ask("take_back", pipe, reply) is True
+    assert withdrawn(pipe) == []
+
+
+# ---------------------------------------------------------------------- serve, then reply
+
+
+def test_serve(bench):
+    """What had arrived, and only that, is in the pipe when the reply comes; and what was pending has been sent."""
+    source, pipe = bench.pair()
+    bench.step(10)
+    for number in range(20):
+        assert source.try_push(b"%d" % number, None, 0)
+        assert bench.ask("serve", source) is None
+        assert source.pending() == 0
+        assert bench.ask("serve", pipe) is None
+        assert pipe.take_now() == b"%d" % number
+    assert bench.ask("serve", pipe) is None
+    assert pipe.waiting() == 0
+
+
+def test_serve_without_room(bench):
+    source, pipe = bench.pair(in_=1)
+    assert source.offer_many(numbers(3), 0) == 3
+    bench.until(lambda: pipe.waiting() == 1 and not source.pending())
+    bench.ask("serve", pipe)
+    assert pipe.waiting() == 1
+    assert pipe.take_now() == b"0"
+    bench.ask("serve", pipe)
+    assert pipe.take_now() == b"1"
+
+
+def test_serve_a_socket_that_is_closed(bench):
+    pipe = bench.open(zmq.PULL)
+    bench.ask("close", pipe, 0.0, 0.0)
+    with pytest.raises(zmq.ZMQError) as raised:
+        bench.ask("serve", pipe)
+    assert raised.value.errno == zmq.ENOTSOCK
+
+
+def test_serve_a_socket_that_fails(bench):
+    """Its end is told as ever."""
+    pipe = bench.open(zmq.PULL)
+    pipe.socket.close(linger=0)
+    bench.ask("serve", pipe)
+    bench.until(lambda: pipe.owner.end)
+    assert pipe.owner.end[2].errno == zmq.ENOTSOCK
+
+
 # ---------------------------------------------------------------------- beyond the limit, and too late
 
 

@@ -199,7 +199,8 @@ struct World {
         Message message;
         end.pipe->finish();
         std::vector<uint32_t> counts;
-        for (size_t i = 0; i < end.pipe->out.size(); ++i) counts.push_back(end.pipe->out.at(i).count);
+        for (size_t i = 0; i < end.pipe->out.size(); ++i)
+            if (end.pipe->out.at(i).lot != Lot::Gone) counts.push_back(end.pipe->out.at(i).count);
         while (end.pipe->withdraw(message)) {
             EQUAL(message.count, counts.at(all.size()));
             all.push_back(texts(message, core->out_hub));
@@ -1376,6 +1377,109 @@ TEST(push_all_asks_for_one_turn) {
     late.push_back(w.message({"late"}));
     CHECK(!a.pipe->push_all(late));
     late[0].close(w.api, w.core->out_hub);
+}
+
+static std::vector<std::pair<uint64_t, int>> outcomes(World &w) {
+    std::vector<std::pair<uint64_t, int>> all;
+    for (const Notice &notice : w.notices()) all.emplace_back(notice.token, notice.error);
+    return all;
+}
+
+static void push_once(World &w, End &end, const Frames &frames, uint64_t token) {
+    CHECK(end.pipe->push_once(w.message(frames, token)));
+}
+
+TEST(tried_but_once) {
+    using Outcomes = std::vector<std::pair<uint64_t, int>>;
+    End &a = w.open(on::kPush);
+    w.settle();
+    push_once(w, a, {"1"}, 1);  // alone
+    w.settle();
+    CHECK((outcomes(w) == Outcomes{{1, EAGAIN}}));
+    EQUAL(a.pipe->pending(), 0u);
+    CHECK(w.push(a, {"2"}, 2));
+    push_once(w, a, {"3", "3"}, 3);
+    w.settle();  // in one turn, then with the refused one parked
+    CHECK((outcomes(w) == Outcomes{{3, EAGAIN}}));
+    CHECK(w.push(a, {"4"}));
+    push_once(w, a, {"5"}, 5);
+    push_once(w, a, {"6"}, 6);
+    CHECK(w.push(a, {"7"}, 7));
+    w.settle();
+    CHECK((outcomes(w) == Outcomes{{5, EAGAIN}, {6, EAGAIN}}));
+    a.pipe->flush_target = a.pipe->settled + a.pipe->pending();
+    push_once(w, a, {"8"}, 8);
+    for (int i = 0; i < 5; ++i) EQUAL(w.step().size(), 0u);
+    CHECK((outcomes(w) == Outcomes{{8, EAGAIN}}));
+    a.socket->make_room(10);
+    size_t flushed = 0;
+    for (int i = 0; i < 5; ++i) flushed += w.step().size();
+    EQUAL(flushed, 1u);
+    EQUAL(a.socket->taken, (std::vector<Frames>{{"2"}, {"4"}, {"7"}}));
+    CHECK((outcomes(w) == Outcomes{{2, 0}, {7, 0}}));
+    push_once(w, a, {"9"}, 9);
+    w.settle();
+    CHECK((outcomes(w) == Outcomes{{9, 0}}));
+    EQUAL(a.pipe->pending(), 0u);
+    EQUAL(a.pipe->refused.load(), 0u);
+    w.detach(a);
+    Message late = w.message({"late"});
+    CHECK(!a.pipe->push_once(std::move(late)));
+    late.close(w.api, w.core->out_hub);
+}
+
+TEST(tried_but_once_without_memory) {  // the loop ends by it; nothing is lost, nor told twice
+    for (int64_t allocations = 0; allocations < 4; ++allocations) {
+        World v;
+        End &a = v.open(on::kPush);
+        CHECK(v.push(a, {"1"}));
+        push_once(v, a, {"2"}, 2);
+        push_once(v, a, {"3"}, 3);
+        size_t told = 0;
+        allocations_left = allocations;
+        try {
+            v.core->step(0);
+        } catch (const std::bad_alloc &) {
+        }
+        allocations_left = -1;
+        told = outcomes(v).size();
+        v.detach(a);
+        EQUAL(v.withdraw(a).size() + told, 3u);
+        v.finish();
+    }
+}
+
+TEST(taken_back) {
+    for (int parked = 0; parked < 4; ++parked) {
+        for (uint64_t token = 1; token < 4; ++token) {
+            World v;
+            End &a = v.open(on::kPush);
+            for (uint64_t i = 1; i < 4; ++i) {
+                CHECK(v.push(a, {std::to_string(i), "x"}, i));
+                if (int(i) == parked) v.settle();
+            }
+            Message message;
+            CHECK(a.pipe->take_back(token, message));
+            EQUAL(message.token, token);
+            EQUAL(v.texts(message, v.core->out_thread), (Frames{std::to_string(token), "x"}));
+            CHECK(!a.pipe->take_back(token, message));
+            CHECK(!a.pipe->take_back(9, message));
+            v.core->make_ready(*a.pipe);
+            v.settle();
+            EQUAL(a.pipe->pending(), token == 1 ? 2u : 3u);  // but for its place
+            if (parked % 2) {
+                v.detach(a);
+                EQUAL(v.withdraw(a).size(), 2u);
+            } else {
+                a.socket->make_room(10);
+                v.settle();
+                EQUAL(a.socket->taken.size(), 2u);
+                EQUAL(outcomes(v).size(), 2u);
+            }
+            EQUAL(a.pipe->pending(), 0u);
+            v.finish();
+        }
+    }
 }
 
 // Nothing pending is seen only together with a `writable` that is up to date: cleared before, set at the turn's end.

@@ -120,6 +120,12 @@ class Pipe(Protocol):
         """Append *frames* whatever the limit of the queue: for what was put elsewhere before a close. False if it is
         too late, as the pipe is closed."""
 
+    def try_send(self, frames: Any, reply: Reply) -> bool:
+        """Append *frames*, whatever the limit of the queue, to be tried but once: as soon as libzmq has the messages
+        before it, or refuses one of those for now. *reply* is completed soon in any case: without an error if libzmq
+        has taken the message, with zmq.Again if it refuses it for now (a REQ that awaits a reply: EFSM), with its error
+        if it refuses it for good. False if it is too late, as the pipe is closed."""
+
     def try_pop(self, reserved: int) -> Any:
         """The oldest message if there are more than *reserved*, else None."""
 
@@ -236,7 +242,18 @@ class Engine(Protocol):
     def flush(self, reply: Reply, pipe: Any) -> None:
         """Complete *reply* when libzmq has taken, or refused for good, all that is in the pipe now."""
 
+    def serve(self, reply: Reply, pipe: Any) -> None:
+        """Send and receive what is possible now, a turn's worth, then complete *reply*: so what libzmq had received
+        before the command was posted is in the pipe by then, if there is room for it."""
+
     # These may be posted at any time.
+
+    def take_back(self, reply: Reply, pipe: Any, message: Reply) -> None:
+        """Take back a message that is pending; *message* is the reply that it was pushed with.
+
+        The reply's value is whether it was pending: then it will not be sent, and *message* is never completed. Else
+        *message* is, or was, completed as ever, and before this reply.
+        """
 
     def forget_flush(self, reply: Reply, pipe: Any, flush: Reply) -> None:
         """Complete *flush*, the reply of a `flush` that is given up, now."""

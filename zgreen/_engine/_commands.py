@@ -67,6 +67,10 @@ class Commands:
         """Have the loop serve *pipe*."""
         raise NotImplementedError
 
+    def _serve_now(self, pipe: Any) -> None:
+        """Give *pipe* a turn."""
+        raise NotImplementedError
+
     def _send_rest(self, pipe: Any, linger: float) -> None:
         """Have the loop call `_finish` when all is sent, or after *linger* seconds (the shortest that was asked)."""
         raise NotImplementedError
@@ -182,8 +186,19 @@ class Commands:
     def flush(self, reply: Reply, pipe: Any) -> None:
         if pipe.fd < 0:
             raise zmq.ZMQError(zmq.ENOTSOCK)
-        pipe.flushes.append((pipe.sent + pipe.refused + pipe.pending(), reply))
+        pipe.flushes.append((pipe.settled + pipe.pending(), reply))
         self._flushed(pipe)
+
+    def serve(self, reply: Reply, pipe: Any) -> None:
+        if pipe.fd < 0:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+        self._serve_now(pipe)
+        reply.complete()
+
+    def take_back(self, reply: Reply, pipe: Any, message: Reply) -> None:
+        taken = pipe.take_back(message)
+        self._touch(pipe)  # its place in the queue is to be freed, and room told of
+        reply.complete(taken)
 
     def forget_flush(self, reply: Reply, pipe: Any, flush: Reply) -> None:
         for target, waiting in pipe.flushes:
@@ -195,8 +210,7 @@ class Commands:
 
     def _flushed(self, pipe: Any) -> None:
         """Answer the flushes whose messages are gone; they are in the order of their targets."""
-        settled = pipe.sent + pipe.refused
-        while pipe.flushes and pipe.flushes[0][0] <= settled:
+        while pipe.flushes and pipe.flushes[0][0] <= pipe.settled:
             pipe.flushes.pop(0)[1].complete()
         self._expect(pipe)
 

@@ -48,9 +48,15 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         void add_made(int64_t)
         void add_freed(int64_t)
 
+    cdef enum class Lot(uint8_t):
+        Stays
+        Once
+        Gone
+
     cdef cppclass Message:
         uint64_t token
         uint32_t count
+        Lot lot
         Message()
         Msg *frames()
         void reserve(uint32_t) except +
@@ -107,6 +113,8 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         size_t places(size_t)
         bool push(Message) except +
         bool push_all(vector[Message] &) except +
+        bool push_once(Message) except +
+        bool take_back(uint64_t, Message &)
         bool pop(Message &)
         bool put_back(Message &)
         bool withdraw(Message &) except +
@@ -117,6 +125,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         size_t held()
         size_t pending()
         size_t waiting()
+        atomic[uint64_t] settled
         atomic[uint64_t] sent
         atomic[uint64_t] received
         atomic[uint64_t] refused
@@ -172,6 +181,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         uint64_t watch(int) except +raise_os_error
         void unwatch(int)
         void make_ready(Pipe &) except +
+        void serve_now(Pipe &) except +
         void begin_close(Pipe &, double) except +
         void step(double) except +
         void forget_pipes()

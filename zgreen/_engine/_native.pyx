@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_Clear, PyErr_Occurred
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EAGAIN
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 from libcpp cimport bool
@@ -23,7 +24,7 @@ from libcpp.vector cimport vector
 from posix.unistd cimport getpid
 
 from . cimport _core
-from ._core cimport Core, EventKind, Msg, Notice, NoticeKind, Overflow, Releases
+from ._core cimport Core, EventKind, Lot, Msg, Notice, NoticeKind, Overflow, Releases
 
 import os
 import weakref
@@ -49,7 +50,7 @@ class NativeMailbox(Mailbox):
 
     def __init__(self, hub):
         super().__init__()
-        self.core = _Core(self.signaler, hub.signaler)
+        self.core = _Core(self.signaler, hub)
 
     def send(self, item):
         self._items.append(item)
@@ -130,6 +131,9 @@ class NativeEngine(Commands):
     def _touch(self, pipe):
         self._core.make_ready(pipe)
 
+    def _serve_now(self, pipe):
+        self._core.serve_now(pipe)
+
     def _send_rest(self, pipe, linger):
         self._core.begin_close(pipe, linger)
 
@@ -137,8 +141,13 @@ class NativeEngine(Commands):
         self._core.expect(pipe, pipe.flushes[0][0] if pipe.flushes else NO_TARGET)
 
 
-def _complete(reply, number):
-    reply.complete(None, _error(number))
+def _complete(hub, reply, number):
+    """The hub; at once if the reply is for it, so that it comes before whatever the owning thread has sent since."""
+    reply.error = _error(number)
+    if reply.mailbox is hub:
+        reply()
+    else:
+        reply.mailbox.send(reply)
 
 
 def _refuse(owner, frames, number):
@@ -146,4 +155,6 @@ def _refuse(owner, frames, number):
 
 
 def _error(number):
+    if number == EAGAIN:
+        return zmq.Again()
     return zmq.ZMQError(number) if number else None

@@ -10,6 +10,7 @@ cdef class _Core:
     cdef shared_ptr[Releases] releases
     cdef int pid
     cdef object signaler, __weakref__
+    cdef object hub  # the hub's mailbox
     cdef readonly dict replies  # token -> Reply; whoever has the GIL
     cdef readonly object pipes  # number -> NativePipe, while it lives; whoever has the GIL
     cdef uint64_t last_token
@@ -17,9 +18,11 @@ cdef class _Core:
     cdef vector[Notice] notices  # taken from the owning thread; the hub
     cdef size_t told  # so many of them, from the first, were passed on; the hub
 
-    def __cinit__(self, signaler, hub_signaler):
+    def __cinit__(self, signaler, hub):
+        hub_signaler = hub.signaler
         self.pid = getpid()
         self.signaler = signaler
+        self.hub = hub
         self.replies = {}
         self.pipes = weakref.WeakValueDictionary()
         self.releases = Releases.make(hub_signaler.ring_fileno())  # first: __dealloc__ of a Core needs them
@@ -98,7 +101,7 @@ cdef class _Core:
         if notice.kind == NoticeKind.Outcome:
             reply = self.replies.get(notice.token)
             if reply is not None:
-                into.append(partial(_complete, reply, notice.error))
+                into.append(partial(_complete, self.hub, reply, notice.error))
                 del self.replies[notice.token]
             return 0
         known = self.pipes.data.get(notice.pipe)  # the mapping's own get() is Python code
@@ -147,6 +150,10 @@ cdef class _Core:
 
     def make_ready(self, NativePipe pipe):
         self.core.make_ready(pipe.p[0])
+
+    def serve_now(self, NativePipe pipe):
+        with nogil:
+            self.core.serve_now(pipe.p[0])
 
     def expect(self, NativePipe pipe, uint64_t settled):
         pipe.p.flush_target = settled

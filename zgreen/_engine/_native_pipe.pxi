@@ -68,7 +68,7 @@ cdef class NativePipe:
     cdef bint push_plain(self, message) except -1:
         if not self.direct_puts or not self.p.has_room(self.places_reserved) or not is_plain(message):
             return False
-        return self.push(message, None)
+        return self.push(message, None, False)
 
     def take(self):
         self.core.streak += 1
@@ -166,15 +166,18 @@ cdef class NativePipe:
         return True
 
     def try_push(self, frames, reply, size_t reserved):
-        return self.p.has_room(reserved) and self.push(frames, reply)
+        return self.p.has_room(reserved) and self.push(frames, reply, False)
 
     def push_over(self, frames):
-        return self.p.open.load() and self.push(frames, None)
+        return self.p.open.load() and self.push(frames, None, False)
+
+    def try_send(self, frames, reply):
+        return self.p.open.load() and self.push(frames, reply, True)
 
     def try_pop(self, size_t reserved):
         return self.pop() if self.p.waiting() > reserved else None
 
-    cdef bint push(self, frames, reply) except -1:
+    cdef bint push(self, frames, reply, bint once) except -1:
         cdef _core.Message message
         cdef uint64_t token = 0
         cdef bint pushed = False
@@ -182,7 +185,7 @@ cdef class NativePipe:
         try:
             if reply is not None:
                 message.token = token = self.core.token(reply)
-            pushed = self.p.push(move(message))
+            pushed = self.p.push_once(move(message)) if once else self.p.push(move(message))
         finally:
             if not pushed:  # too late, or no memory
                 message.close(api, self.core.core.out_hub)
@@ -224,6 +227,8 @@ cdef class NativePipe:
             return items
         self.p.finish()
         for i in range(self.p.out.size()):
+            if self.p.out.at(i).lot == Lot.Gone:
+                continue
             frames = sent_frames(self.p.out.at(i))
             items.append((frames, self.core.replies.get(self.p.out.at(i).token)))
         while self.p.withdraw(message):
@@ -340,8 +345,9 @@ cdef class NativePipe:
         return self.p.sent.load()
 
     @property
-    def refused(self):
-        return self.p.refused.load()
+    def settled(self):
+        """How many have left the queue; the owning thread."""
+        return self.p.settled.load()
 
     @property
     def number(self):
@@ -353,6 +359,20 @@ cdef class NativePipe:
         return max(0.0, self.p.deadline - Core.now())
 
     # ---- the owning thread
+
+    def take_back(self, reply):
+        """Whether the message of that reply was pending, and is gone now."""
+        cdef _core.Message message
+        for token, waiting in self.core.replies.items():
+            if waiting is reply:
+                break
+        else:
+            return False
+        if not self.p.take_back(token, message):
+            return False
+        message.close(api, self.core.core.out_thread)
+        del self.core.replies[token]
+        return True
 
     def attach(self, socket):
         self.socket = socket

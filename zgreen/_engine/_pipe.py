@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 OVERFLOWS = ("block", "drop_oldest", "drop_newest")
 
 
+TAKEN_BACK: tuple[Any, None] = (None, None)  # in the place of a message that will not be sent
+
+
 class Streak:
     """Puts and gets of all pipes of an engine since others had their turn; any thread, a lost count does no harm."""
 
@@ -39,11 +42,11 @@ class Pipe:
     __slots__ = (
         "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "direct_gets", "direct_puts", "dropped",
         "far", "fd", "finished", "flushes", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send",
-        "low", "message_bell", "messages_reserved", "multipart", "names", "open", "out_low", "out_maxsize", "outgoing",
-        "overflow", "owes_ring", "owner", "parts", "peak_pending", "peak_waiting", "places_reserved", "ready",
-        "receive_turns", "received", "received_bytes", "recv_frame", "refused", "replies", "rings", "room_bell",
-        "send_frame", "send_turns", "sent", "sent_bytes", "socket", "stalls", "starved", "touches", "was_writable",
-        "watched", "writable_bell",
+        "low", "message_bell", "messages_reserved", "multipart", "names", "once", "open", "out_low", "out_maxsize",
+        "outgoing", "overflow", "owes_ring", "owner", "parts", "peak_pending", "peak_waiting", "places_reserved",
+        "ready", "receive_turns", "received", "received_bytes", "recv_frame", "refused", "replies", "rings",
+        "room_bell", "send_frame", "send_turns", "sent", "sent_bytes", "settled", "socket", "stalls", "starved",
+        "touches", "was_writable", "watched", "writable_bell",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +73,7 @@ class Pipe:
         self.bounded = overflow == "block"
         self.multipart = multipart
         # --- the queues: a side appends, the other pops
-        self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, who asks)
+        self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, who asks), or TAKEN_BACK
         self.incoming: deque[Any] = deque()  # what get() returns
         # --- the hub side writes, under its queue's lock; the owning thread reads
         self.room_bell: Bell | None = None  # whom to tell that there is room
@@ -84,10 +87,13 @@ class Pipe:
         # --- the owning thread sets these, the hub side clears them when it rings
         self.idle = True  # nothing to send as far as it knows
         self.starved = False  # it does not receive for lack of credit
+        # --- the hub side adds, the owning thread takes away
+        self.once: set[Reply] = set()  # of those messages that are tried but once
         # --- both set it, the owning thread clears it
         self.owes_ring = False  # it sends, or is about to, and will tell of room before it rests
         # --- the owning thread writes; the hub side may read
         self.finished = False  # it will not look at `outgoing` again
+        self.settled = 0  # how many have left `outgoing`
         self.sent = 0
         self.received = 0
         self.refused = 0
@@ -225,6 +231,17 @@ class Pipe:
         """See `_api.Pipe`."""
         return self.open and self._push(frames, None)
 
+    def try_send(self, frames: Any, reply: Reply) -> bool:
+        """See `_api.Pipe`."""
+        if not self.open:
+            return False
+        self.once.add(reply)
+        if not self._push(frames, reply):
+            self.once.discard(reply)
+            return False
+        self._mailbox.send(self)  # in any case: the socket may be parked, with a refused message before this one
+        return True
+
     def _push(self, frames: Any, reply: Reply | None) -> bool:
         item = (frames, reply)
         try:
@@ -335,7 +352,7 @@ class Pipe:
                 items.append(self.outgoing.popleft())
             except IndexError:  # try_push took its own back
                 break
-        return items
+        return [item for item in items if item is not TAKEN_BACK]
 
     def forget(self) -> None:
         """In the child of a fork: nothing of the parent's is there to be got."""
@@ -350,6 +367,16 @@ class Pipe:
         self.send_frame = zmq.backend.Socket.send.__get__(socket)
         self.recv_frame = zmq.backend.Socket.recv.__get__(socket)
         self.fd = int(socket.get(zmq.FD))
+
+    def take_back(self, message: Reply) -> bool:
+        """Whether the message of that reply was pending, and is gone now. Its place in the queue stays, so that the
+        targets of flushes do."""
+        for place in range(len(self.outgoing)):
+            if self.outgoing[place][1] is message:
+                self.outgoing[place] = TAKEN_BACK
+                self.once.discard(message)
+                return True
+        return False
 
     def credit(self) -> float:
         """How many messages may be received: the room in `incoming`; no limit where the user chose to drop."""

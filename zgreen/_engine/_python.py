@@ -94,6 +94,9 @@ class PythonEngine(Commands):
             self._closing.discard(target)
             self._stalled.pop(target, None)
 
+    def _serve_now(self, pipe: Pipe) -> None:
+        self._serve(pipe)
+
     def _send_rest(self, pipe: Pipe, linger: float) -> None:
         deadline = time.monotonic() + linger
         pipe.deadline = min(pipe.deadline, deadline) if pipe.closing else deadline
@@ -217,37 +220,45 @@ class PythonEngine(Commands):
         try:
             while outgoing and done < _TURN:
                 frames, reply = outgoing[0]
+                if frames is None:  # taken back
+                    outgoing.popleft()
+                    pipe.settled += 1
+                    continue
                 error = self._send(pipe, frames)
-                if error is _AGAIN:
+                if error is not None and _not_now(pipe, error) and reply not in pipe.once:
                     refused = True
                     break
                 pipe.was_writable = False  # first: who sees nothing pending looks at it next
                 # only now: until libzmq has it, it counts as pending
                 outgoing.popleft()
+                pipe.settled += 1
                 done += 1
                 self._report(pipe, frames, reply, error)
         finally:  # the socket may be gone, but these had been taken before
             if done:
-                self._sent(pipe, done)
+                pipe.send_turns += 1
+                pipe.largest_send = max(pipe.largest_send, done)
+            if pipe.flushes:
+                self._flushed(pipe)
+        if refused and pipe.once:
+            self._give_up_once(pipe)
         return refused
 
-    def _sent(self, pipe: Pipe, done: int) -> None:
-        """So many were taken, or refused for good, in a turn."""
-        pipe.send_turns += 1
-        pipe.largest_send = max(pipe.largest_send, done)
-        if pipe.flushes:
-            self._flushed(pipe)
+    def _give_up_once(self, pipe: Pipe) -> None:
+        """A message that stays is refused for now: so are those behind it that are tried but once."""
+        for _, reply in tuple(pipe.outgoing):
+            if reply is not None and reply in pipe.once:
+                pipe.take_back(reply)
+                reply.complete(error=zmq.Again())
 
-    def _send(self, pipe: Pipe, frames: Any) -> BaseException | None:
-        """Send one message, whole: None, or _AGAIN, or why it is refused for good; raises if the socket is gone."""
+    def _send(self, pipe: Pipe, frames: Any) -> zmq.ZMQError | None:
+        """Send one message, whole: None, or why it is refused, for now or for good; raises if the socket is gone."""
         try:
             if type(frames) is bytes:
                 pipe.send_frame(frames, _DONTWAIT)
             else:
                 _send_parts(pipe, frames)
         except zmq.ZMQError as error:
-            if error.errno in _NOT_NOW or (error.errno == zmq.EFSM and pipe.kind == _REQ):
-                return _AGAIN  # a REQ that waits for a reply: not now
             if error.errno in _SOCKET_GONE:
                 raise
             return error
@@ -255,10 +266,11 @@ class PythonEngine(Commands):
         pipe.sent_bytes += len(frames) if type(frames) is bytes else sum(map(len, frames))
         return None
 
-    def _report(self, pipe: Pipe, frames: Any, reply: Reply | None, error: BaseException | None) -> None:
-        if error is not None:
+    def _report(self, pipe: Pipe, frames: Any, reply: Reply | None, error: zmq.ZMQError | None) -> None:
+        if error is not None and not _not_now(pipe, error):
             pipe.refused += 1
         if reply is not None:
+            pipe.once.discard(reply)
             reply.complete(error=error)
         elif error is not None:
             self._hub.send(partial(pipe.owner.refused, frames, error))
@@ -282,7 +294,10 @@ class PythonEngine(Commands):
                 pipe.rings += _ring(pipe.message_bell)
 
 
-_AGAIN = zmq.Again()  # a mark, never raised
+def _not_now(pipe: Pipe, error: zmq.ZMQError) -> bool:
+    """Whether an error of `_send` means that libzmq may take the message later. A REQ says EFSM while it waits for a
+    reply."""
+    return error.errno in _NOT_NOW or (error.errno == zmq.EFSM and pipe.kind == _REQ)
 
 
 def _ring(bell: Bell | None) -> bool:

@@ -94,6 +94,7 @@ class Core : public Shared {
         if (poller_.add(fd, number) < 0) fail("epoll_ctl");
         return number;
     }
+    void serve_now(Pipe &pipe) { serve(pipe); }  // one turn; what it finds is in `events`
     void unwatch(int fd) { poller_.remove(fd); }
     void make_ready(Pipe &pipe) {
         if (pipe.ready || pipe.fd < 0) return;
@@ -286,9 +287,14 @@ class Core : public Shared {
                 pipe.out.turn();
             }
             Message &message = pipe.out.front();
+            if (message.lot == Lot::Gone) {
+                count(pipe.settled);
+                pipe.out.pop();
+                continue;
+            }
             const uint64_t bytes = message.size(api);  // before: what is sent is empty
             const int e = wire_.send(pipe, message);
-            if (e == EAGAIN) {
+            if (Wire::not_now(pipe, e) && message.lot == Lot::Stays) {
                 refused = true;
                 break;
             }
@@ -308,20 +314,33 @@ class Core : public Shared {
             }
             pipe.out.pop();
         }
+        if (refused) give_up_once(pipe);
         if (done) {
             count(pipe.send_turns);
             raise_to(pipe.largest_send, uint64_t(done));
         }
-        if (pipe.sent.load() + pipe.refused.load() >= pipe.flush_target) {
+        if (pipe.settled.load() >= pipe.flush_target) {
             pipe.flush_target = UINT64_MAX;
             events.push_back(Event{EventKind::Flushed, pipe.id, 0});
         }
         return refused;
     }
 
+    // A message that stays is refused for now: so are those behind it that are tried but once.
+    void give_up_once(Pipe &pipe) {
+        size_t i = 0;
+        while (const uint64_t token = pipe.next_once(i)) {
+            hub.send(Notice{NoticeKind::Outcome, pipe.id, token, EAGAIN, Message()});  // first: it may throw
+            Message message;
+            pipe.take_back(token, message);
+            message.close(api, out_thread);
+        }
+    }
+
     // Report what became of a message and let go of it.
     void settle(Pipe &pipe, Message &message, int error, uint64_t bytes) {
         const uint64_t token = message.token;
+        if (message.lot == Lot::Once) pipe.tried_once();
         if (!error) {
             count(pipe.sent);
             count(pipe.sent_bytes, bytes);
@@ -330,7 +349,7 @@ class Core : public Shared {
             if (token) hub.send(Notice{NoticeKind::Outcome, pipe.id, token, 0, Message()});
             return;
         }
-        count(pipe.refused);
+        if (!Wire::not_now(pipe, error)) count(pipe.refused);
         if (token) {
             message.close(api, out_thread);
             hub.send(Notice{NoticeKind::Outcome, pipe.id, token, error, Message()});
@@ -357,39 +376,11 @@ class Core : public Shared {
         count(pipe.received_bytes, bytes);
         count(pipe.receive_turns);
         raise_to(pipe.largest_receive, arrived_.size());
-        deliver(pipe);
+        pipe.deliver(arrived_);
+        for (Message &dropped : arrived_) dropped.close(api, in_thread);  // without the lock
+        arrived_.clear();
         raise_to(pipe.peak_waiting, pipe.waiting());
         if (pipe.message.ring(hub, NoticeKind::Message, pipe.id)) count(pipe.rings);
-    }
-
-    // arrived_ to the pipe, or dropped as the user chose: what is dropped is in arrived_ then, and freed without the lock.
-    void deliver(Pipe &pipe) {
-        {
-            sync::lock_guard lock(pipe.in_mutex);
-            if (pipe.overflow == Overflow::Block) {  // never more than there was credit for
-                const size_t n = arrived_.size();
-                pipe.in.push_all(arrived_);
-                pipe.delivered.store(pipe.delivered.load() + n);
-                return;
-            }
-            for (Message &message : arrived_) deliver(pipe, message);
-        }
-        for (Message &message : arrived_)
-            if (message.count) message.close(api, in_thread);
-        arrived_.clear();
-    }
-
-    static void deliver(Pipe &pipe, Message &message) {  // leaves what is to be dropped in `message`
-        const bool full = pipe.waiting() >= pipe.in_max;
-        if (full && pipe.overflow == Overflow::DropNewest) {
-            count(pipe.dropped);
-            return;
-        }
-        pipe.in.push(std::move(message));
-        pipe.delivered.store(pipe.delivered.load() + 1);
-        if (!full) return;
-        count(pipe.dropped);
-        pipe.take_front(message);
     }
 
     // --- any thread

@@ -60,10 +60,15 @@ inline void raise_to(sync::atomic<uint64_t> &peak, uint64_t value) {
     if (value > peak.load(std::memory_order_relaxed)) peak.store(value, std::memory_order_release);
 }
 
+// What becomes of a message that libzmq refuses for now: it stays pending; or it is tried but once, and its sender told.
+// Gone: it was given up, or taken back, and only its place in the queue is left.
+enum class Lot : uint8_t { Stays, Once, Gone };
+
 // One whole message: `count` frames, none of them shared. Moves by copying bytes, as libzmq's own queues do.
 struct Message {
     uint64_t token = 0;  // who wants to know what becomes of it; 0: nobody
     uint32_t count = 0;
+    Lot lot = Lot::Stays;
     Msg one;
     std::unique_ptr<Msg[]> many;
 
@@ -72,6 +77,7 @@ struct Message {
     Message &operator=(Message &&other) noexcept {
         token = other.token;
         count = other.count;
+        lot = other.lot;
         if (!other.many) one = other.one;
         many = std::move(other.many);
         other.count = 0;

@@ -115,6 +115,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     size_t places(size_t reserved);  // so many may be pushed
     bool push(Message &&message);  // false: too late, the message is still the caller's
     bool push_all(std::vector<Message> &messages);  // likewise; all or none
+    bool push_once(Message &&message);              // likewise; libzmq takes it in the next turns, or refuses it
     bool pop(Message &message);
     bool put_back(Message &message);  // what was popped last; false: it is dropped, and still the caller's
     void finish() {                   // nothing is pushed from now on
@@ -139,6 +140,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     sync::atomic<uint64_t> taken{0};               // serialised; with DropOldest by both sides, under in_mutex
     sync::atomic<bool> open{true};                 // puts are welcome
     sync::atomic<bool> watched{false};             // `writable` is to be kept
+    size_t once = 0;                               // so many of `out` are tried but once; under out_mutex
     sync::mutex out_mutex;                         // over `out`'s back, and `finished`
     sync::mutex in_mutex;                          // over `in`'s back, and turning it; with DropOldest over all of it
 
@@ -169,6 +171,14 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     double deadline = INFINITY;          // of closing
     double retry_at = INFINITY;          // see Core::stall
     uint64_t flush_target = UINT64_MAX;  // tell when so many were sent or refused
+    void deliver(std::vector<Message> &arrived);  // what is dropped, as the user chose, stays in `arrived`
+    // The message of that token, which is pending; its place in the queue stays, so that flush_target does.
+    bool take_back(uint64_t token, Message &message);
+    void tried_once() {
+        sync::lock_guard lock(out_mutex);
+        --once;
+    }
+    uint64_t next_once(size_t &i);       // the token of the first message from number i on that is tried but once; or 0
     int stalls = 0;                      // sends in a row refused although POLLOUT was there
     std::vector<Msg> parts;              // of a message that has not arrived whole
 
@@ -181,7 +191,9 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
 
   private:
     void wake_if_idle();
+    void deliver_or_drop(Message &message);  // under in_mutex
     bool pop_from_front(Message &message);
+    void vacate(size_t i, Message &message);  // under out_mutex
     size_t low() const { return in_max / 2; }  // new credit is worth a wake-up from here down
 };
 
@@ -192,6 +204,20 @@ inline bool Pipe::has_room(size_t reserved) {
     if (pushed.load() - seen < limit) return true;
     settled_seen.store(settled.load(), std::memory_order_relaxed);
     return pending() < limit;
+}
+
+inline bool Pipe::push_once(Message &&message) {
+    {
+        sync::lock_guard lock(out_mutex);
+        if (finished.load(std::memory_order_relaxed)) return false;
+        message.lot = Lot::Once;
+        out.push(std::move(message));  // first: it may throw
+        pushed.store(pushed.load(std::memory_order_relaxed) + 1);
+        ++once;
+    }
+    if (idle.load() && idle.exchange(false)) owes_ring.store(true);
+    touch();  // in any case: the owning thread may have parked the socket with a refused message before this one
+    return true;
 }
 
 inline size_t Pipe::places(size_t reserved) {
@@ -229,6 +255,30 @@ inline void Pipe::wake_if_idle() {
         owes_ring.store(true);  // before: the turn that this asks for pays it
         touch();
     }
+}
+
+inline void Pipe::deliver(std::vector<Message> &arrived) {
+    sync::lock_guard lock(in_mutex);
+    if (overflow != Overflow::Block) {
+        for (Message &message : arrived) deliver_or_drop(message);
+        return;
+    }
+    const size_t n = arrived.size();  // never more than there was credit for
+    in.push_all(arrived);
+    delivered.store(delivered.load() + n);
+}
+
+inline void Pipe::deliver_or_drop(Message &message) {  // what is dropped is in `message` then
+    const bool full = waiting() >= in_max;
+    if (full && overflow == Overflow::DropNewest) {
+        count(dropped);
+        return;
+    }
+    in.push(std::move(message));
+    delivered.store(delivered.load() + 1);
+    if (!full) return;
+    count(dropped);
+    take_front(message);
 }
 
 inline bool Pipe::pop(Message &message) {
@@ -277,12 +327,40 @@ inline bool Pipe::put_back(Message &message) {
 }
 
 inline bool Pipe::withdraw(Message &message) {
-    if (out.front_empty()) out.turn();
-    if (out.front_empty()) return false;
-    message = std::move(out.front());
-    out.pop();
-    settled.store(settled.load() + 1);
+    do {
+        if (out.front_empty()) out.turn();
+        if (out.front_empty()) return false;
+        message = std::move(out.front());
+        out.pop();
+        settled.store(settled.load() + 1);
+    } while (message.lot == Lot::Gone);
     return true;
+}
+
+inline bool Pipe::take_back(uint64_t token, Message &message) {
+    sync::lock_guard lock(out_mutex);
+    for (size_t i = 0; i < out.size(); ++i) {
+        if (out.at(i).token == token) {
+            vacate(i, message);
+            return true;
+        }
+    }
+    return false;
+}
+
+inline uint64_t Pipe::next_once(size_t &i) {
+    sync::lock_guard lock(out_mutex);
+    if (once == 0) return 0;
+    while (i < out.size() && out.at(i).lot != Lot::Once) ++i;
+    return i < out.size() ? out.at(i).token : 0;
+}
+
+inline void Pipe::vacate(size_t i, Message &message) {
+    Message &place = out.at(i);
+    if (place.lot == Lot::Once) --once;
+    message = std::move(place);
+    place.lot = Lot::Gone;
+    place.token = 0;
 }
 
 inline Pipe::~Pipe() {

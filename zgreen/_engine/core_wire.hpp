@@ -30,7 +30,13 @@ class Wire {
         return value;
     }
 
-    // 0: libzmq has it, all of it. EAGAIN: it has nothing of it. Otherwise refused, for good.
+    // Whether such an error of send() means "not now": libzmq has nothing of the message. A REQ says EFSM while it waits
+    // for a reply.
+    static bool not_now(const Pipe &pipe, int error) {
+        return error == EAGAIN || (error == kEfsm && pipe.kind == kReq);
+    }
+
+    // 0: libzmq has it, all of it. Otherwise it is refused, for now or for good.
     int send(Pipe &pipe, Message &message) {
         const uint32_t last = message.count - 1;
         Msg *frames = message.frames();
@@ -82,7 +88,6 @@ class Wire {
         while (api_.msg_send(&frame, pipe.socket, flags) < 0) {
             const int e = api_.error();
             if (e == EINTR) continue;
-            if (e == kEfsm && pipe.kind == kReq) return EAGAIN;  // it waits for a reply
             return e;
         }
         return 0;
@@ -114,7 +119,7 @@ class Wire {
     // Frame `at`, not the first, was refused. PUSH, DEALER and REQ swallow the rest of that message, which they must be
     // given, or they would swallow the next one's frames instead; PAIR does not.
     int interrupted(Pipe &pipe, Message &message, uint32_t at, uint32_t last, int error) {
-        if (error == EAGAIN && pipe.kind != kPair)
+        if (not_now(pipe, error) && pipe.kind != kPair)
             for (uint32_t i = at + 1; i <= last; ++i)
                 send_copy(pipe, message.frames()[i], i == last ? kDontWait : kDontWait | kSndMore);
         return error;
