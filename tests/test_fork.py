@@ -637,3 +637,69 @@ def test_patterns_of_the_parent_raise_forked_error_in_the_child(way):
         "parent True True",
     ]
     assert lines == expected
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_locks_that_a_thread_held_are_free_in_the_child(way):
+    """A real thread, which the child has not, holds every lock that the parent's objects have."""
+    lines = output(
+        """
+        import _thread, collections, faulthandler, gc, types
+        push, pull = pair()
+        pump = push.pump
+        pub = zgreen.Channel("XPUB", bind=ANY)
+        sub = zgreen.Channel("SUB", connect=pub.last_endpoint)
+        sub.subscribe("")
+        assert pub.wait_subscriber("", LIMIT)
+        pump.on_event = lambda event: None
+        objects = [push, pull, pub, sub, pump, zgreen.Fanout(sub), zgreen.PubHandler(push)]
+
+        def locks_of(objects):
+            "Each lock that zgreen's own objects have."
+            kinds = (_thread.LockType, type(monkey.get_original("_thread", "RLock")()))
+            todo, seen, found = list(objects), set(), []
+            while todo:
+                one = todo.pop()
+                if id(one) in seen or isinstance(one, (type, types.FunctionType, types.ModuleType)):
+                    continue
+                seen.add(id(one))
+                if isinstance(one, kinds):
+                    found.append(one)
+                elif type(one).__module__.startswith("zgreen") or type(one) in (
+                    dict, list, tuple, set, collections.deque, types.MethodType, types.CellType
+                ):
+                    todo += gc.get_referents(one)
+            return found
+
+        held = []
+
+        def hold():
+            for lock in locks_of(objects):
+                lock.acquire()
+                held.append(lock)
+            held.append(None)
+            monkey.get_original("time", "sleep")(LIMIT)
+
+        real_thread(hold)
+        while not held or held[-1] is not None:
+            gevent.sleep(0.001)
+        print(len(held) > 4)
+        pid = fork()
+        if pid == 0:
+            faulthandler.dump_traceback_later(LIMIT / 2, exit=True)
+            for channel in objects[:4]:
+                channel.statistics()
+                what(channel.put, "x")
+                what(channel.get)
+                what(channel.wait_subscriber)
+                channel.close()
+            pump.statistics(), pump.dump(), pump.shutdown()
+            pair()
+            print("done", flush=True)
+            os._exit(0)
+        print(status_of(pid), flush=True)
+        os._exit(0)  # the thread keeps the locks
+        """,
+        way,
+    )
+    assert lines == ["True", "done", "0"]

@@ -9,4 +9,9 @@ _REGISTER = [
     Mutant("_hub/register.py", "    gevent.sleep(0)  # gevent throws", "    pass  # gevent throws", "test_register.py", "native"),
 ]  # fmt: skip
 
-MUTANTS: list[Mutant] = [*_REGISTER]
+_FORK = [
+    Mutant("_hub/line.py", "        self._lock = _RLock()\n        for waiter", "        for waiter", "test_fork.py -k locks", "native"),
+    Mutant("_hub/pump.py", "        self._past_lock = _RLock()\n        ", "        pass\n        ", "test_fork.py -k locks", "native"),
+]  # fmt: skip
+
+MUTANTS: list[Mutant] = [*_REGISTER, *_FORK]
