@@ -14,16 +14,18 @@ import zgreen.auth
 import zgreen.gunicorn
 import zgreen.metrics
 import zgreen.sse
+import zgreen.status
 
 pytestmark = pytest.mark.once
 
 
 PUBLIC = {
     f"{module.__name__}.{name}": value
-    for module in (zgreen, zgreen.auth, zgreen.gunicorn, zgreen.metrics, zgreen.sse)
+    for module in (zgreen, zgreen.auth, zgreen.gunicorn, zgreen.metrics, zgreen.sse, zgreen.status)
     for name, value in vars(module).items()
     if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
-    if value.__module__ == module.__name__ or (module is zgreen and value.__module__.startswith("zgreen"))
+    if f"{value.__module__}.".startswith(f"{module.__name__}.")
+    or (module is zgreen and value.__module__.startswith("zgreen"))
 }
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
 

@@ -20,7 +20,7 @@ LAYERS = [
     {"zgreen.__main__"},
     {"zgreen.cli"},
     {"zgreen.live"},
-    {"zgreen.demo", "zgreen.auth", "zgreen.gunicorn", "zgreen.keygen", "zgreen.metrics", "zgreen.sse"},
+    {"zgreen.demo", "zgreen.auth", "zgreen.gunicorn", "zgreen.keygen", "zgreen.metrics", "zgreen.sse", "zgreen.status"},
     {"zgreen._recording"},
     {"zgreen"},
     {"zgreen.patterns", "zgreen._drain", "zgreen._per_process"},
@@ -296,7 +296,7 @@ def test_init_modules_hold_no_logic():
 
 def test_public_names():
     """What a user may rely on, and nothing by accident."""
-    submodules = {"auth", "cli", "demo", "gunicorn", "keygen", "live", "metrics", "patterns", "sse"}
+    submodules = {"auth", "cli", "demo", "gunicorn", "keygen", "live", "metrics", "patterns", "sse", "status"}
     assert {name for name in vars(zgreen) if not name.startswith("_")} - submodules == {
         "BrokenError", "Channel", "ChannelStatistics", "ClosedError", "Event", "Fanout", "FanoutStatistics",
         "ForkedError", "Monitor", "MonitorEvent", "Proxy", "ProxyStatistics", "PubHandler", "Pump", "PumpStatistics",

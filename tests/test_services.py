@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import urllib.request
 
 import pytest
 from programs import Program
 from servers import EventSource
-from support import ROOT
+from support import LIMIT, ROOT
 
 SERVICES = ROOT / "examples" / "services"
 
@@ -42,3 +44,16 @@ def test_sse(signum):
         program.end()
         if signum == signal.SIGTERM:
             assert "Traceback" not in program.output
+
+
+def test_status_page():
+    pytest.importorskip("bottle")
+    with Program(str(SERVICES / "status_page.py"), "0") as program:
+        port = int(program.line_with("http").rstrip("/").rpartition(":")[2])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=LIMIT) as answer:
+            told = json.load(answer)
+        assert {channel["type"] for channel in told["pumps"][0]["channels"]} <= {"PULL", "PUSH"}
+        assert told["process"] == program.pid
+        program.signal(signal.SIGTERM)
+        assert program.end() == 0
+        assert "Traceback" not in program.output
