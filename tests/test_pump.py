@@ -442,7 +442,7 @@ def test_a_thread_that_is_given_up_keeps_its_messages(caplog):
     wait_for(lambda: len(pump.channels) == 2)
     with caplog.at_level(logging.WARNING, "zgreen"):
         assert pump.shutdown(linger=LIMIT, timeout=0) == 3
-    assert "3 messages were not sent (libzmq had not taken 3, " in caplog.text
+    assert "3 messages were not sent\n" in caplog.text
     assert (channel._pipe.pending(), channel._pipe.finished) == (3, False)
     assert channel.statistics().unsent == channel.close() == pump.shutdown() == 3
     for result in sent:

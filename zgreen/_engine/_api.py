@@ -13,15 +13,39 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from ._mailbox import Bell, Mailbox, Reply
 
 
+class Unsent(NamedTuple):
+    """How many messages the end of a socket has left unsent: `queued`, and at most `held` more."""
+
+    queued: int  # libzmq had not taken them
+    # At most so many of those that libzmq had taken it may have discarded, because its linger ran out or because it is
+    # not known how the socket ended. An upper bound; 0 is right, and so it is after a close without linger, of which
+    # nobody asks what libzmq discards.
+    held: int
+
+    @property
+    def total(self) -> int:
+        """The most that may be lost."""
+        return self.queued + self.held
+
+    def __str__(self) -> str:
+        """A report in words."""
+        were = "was" if self.total == 1 else "were"
+        text = f"{self.total} message{'s' * (self.total != 1)} {were} not sent"
+        if self.held:
+            still = "was" if self.queued == 1 else "were"
+            text += f": {self.queued} {still} still queued, up to {self.held} may have been discarded by libzmq"
+        return text
+
+
 class Owner(Protocol):
     """Who a pipe belongs to. The owning thread never calls these: it sends them to the hub's mailbox."""
 
     def refused(self, frames: Any, error: BaseException) -> None:
         """libzmq refused this message for good, and nobody waits for its reply."""
 
-    def ended(self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None) -> None:
-        """The socket is closed. *unsent* was never with libzmq; *held*: so many libzmq may have thrown away when its
-        linger ran out; *error*: why, if nobody asked for it."""
+    def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
+        """The socket is closed. *left*: the messages that libzmq had not taken, with their replies, which the owner
+        completes; *unsent*: how many they are, and how many more may be lost; *error*: why, if nobody asked for it."""
 
 
 STREAK = 100  # puts and gets on all pipes of an engine until it is due to let others run
@@ -259,9 +283,11 @@ class Engine(Protocol):
         """Complete *flush*, the reply of a `flush` that is given up, now."""
 
     def close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:
-        """Send what is pending for up to *linger* seconds, then close; the reply's value is how many were not sent.
+        """Send what is pending for up to *linger* seconds, then close; the reply's value is an `Unsent`.
 
         None: as long as ZMQ_LINGER says, else 5 s, but no longer than *limit*. `Owner.ended` comes before the reply.
+        While a close is under way another one can shorten it. All of them have the same value, also those that come
+        when it is over.
         """
 
     def stop(self, reply: Reply) -> None:
@@ -269,7 +295,12 @@ class Engine(Protocol):
 
 
 class EngineClass(Protocol):
-    """How an engine is made: its context, the hub's mailbox, what the hub calls at the end, select.epoll or None."""
+    """How an engine is made.
+
+    *hub*: the hub's mailbox. *on_end*: the hub calls it when the engine has ended. *epoll*: select.epoll, or None where
+    there is none. *owns_context*: the engine terminates the context at its end. *start_thread*:
+    _thread.start_new_thread, or None. For both: as they were before monkey.patch_all.
+    """
 
     def __call__(
         self,
@@ -278,4 +309,5 @@ class EngineClass(Protocol):
         on_end: Callable[[], None],
         epoll: Callable[[], Any] | None,
         owns_context: bool,
+        start_thread: Callable[..., Any] | None,
     ) -> Engine: ...

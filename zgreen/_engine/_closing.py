@@ -1,8 +1,11 @@
-"""The end of a socket; the owning thread only.
+"""The end of one socket; the owning thread only.
 
 libzmq's close returns at once and goes on in the background: it sends what it still holds for up to the linger, and
-only then gives the address free. Its socket monitor says when that is over (MONITOR_STOPPED comes from the socket's
-destructor). So we can wait for it, and know from the time whether the linger ran out.
+only then gives the address free. The socket's monitor says when that is over: MONITOR_STOPPED comes from the socket's
+destructor. So a Farewell puts a monitor on the socket before it closes it, and waits for that event.
+
+The monitor needs a socket and a descriptor of libzmq's, and so does the PAIR that receives the event. If there are none
+at that moment, the socket stays open, where libzmq goes on sending, until there are some or the linger is over.
 """
 
 from __future__ import annotations
@@ -15,90 +18,231 @@ from typing import Any
 
 import zmq
 
-_GRACE = 1.0  # seconds beyond the linger after which a socket that has not ended is left to libzmq
+from ._api import PipeCounts, Unsent
+from ._mailbox import Reply
+
+# Seconds that libzmq may send for longer than was asked: an end that is found earlier is not the linger's.
+_MARGIN = 0.1
+
+# Seconds beyond the linger after which a socket that has not ended is left to libzmq.
+_GRACE = 1.0
 
 # Seconds that libzmq's timer may be early: its clock counts whole milliseconds.
 _EARLY = 0.002
 
+# Seconds until a socket whose end cannot be watched now is tried again, and how long that goes on if it holds nothing.
+_RETRY = 0.02
+_PATIENCE = 0.1
+
+# Bytes that libzmq takes out of a connection's queue at once, to encode them.
+_BATCH = 8192
+
 _numbers = itertools.count()  # next() is atomic; the endpoint is unique in this process, whatever the context
 
 
-class Farewell:
-    """Waits for the real end of a socket that it closes."""
+class End:
+    """What the owning thread knows of a pipe's socket for when it is closed; that thread alone uses it."""
 
-    __slots__ = ("_due", "_pair", "_sent", "fd", "limit", "pipe", "unsent")
+    __slots__ = ("asked", "connections", "far", "names", "replies", "unsent")
 
-    def __init__(self, pipe: Any, unsent: list[tuple[Any, Any]], linger: float, asked: bool) -> None:
-        """Close the pipe's socket with *linger* seconds; *asked*: somebody wants to know what is lost by it."""
-        self.pipe = pipe
-        self.unsent = unsent
-        socket = pipe.socket
-        self._sent = 0
-        self._pair: zmq.Socket[bytes] | None = None
-        self.fd = -1
-        _free_names(socket, pipe.names)
-        # Over inproc there is no linger: what was sent is the peers' already, and the socket ends when they have read
-        # it, which may be never.
-        if pipe.far:
-            self._sent = pipe.sent if asked else 0
-            self._watch(socket)
-        self._due = self.limit = 0.0
-        self._set_due(linger)  # before: libzmq's timer starts in another thread, and this one may lose its CPU
-        socket.close(linger=math.ceil(linger * 1000))
+    def __init__(self) -> None:
+        self.asked = False  # a close with a linger above 0 was asked for
+        self.far = False  # the socket has, or had, an endpoint that is not inproc
+        self.names: set[str] = set()  # the inproc names that it has bound
+        self.connections: int | None = 0  # to endpoints that are not inproc; None: libzmq does not say how many
+        self.replies: list[Reply] = []  # of the close commands under way
+        self.unsent: Unsent | None = None  # what its end has left, once it is over
 
-    def _watch(self, socket: zmq.Socket[bytes]) -> None:
-        """Have its monitor tell of its end."""
+    def note(self, endpoint: str | bytes, bound: bool) -> None:
+        """The socket was bound or connected to *endpoint*."""
+        if isinstance(endpoint, bytes):
+            endpoint = endpoint.decode()
+        if endpoint.startswith("inproc:"):
+            if bound:
+                self.names.add(endpoint)
+            return
+        self.far = True
+        if bound:
+            self.connections = None
+        elif self.connections is not None:
+            self.connections += 1
+
+    def note_before(self, last_endpoint: str) -> None:
+        """The socket was handed over, and may have more endpoints than its last one, of which alone libzmq tells."""
+        if last_endpoint:
+            self.note(last_endpoint, bound=True)
+
+
+def most_held(pipe: Any) -> int:
+    """The most messages that libzmq may hold for peers that are not inproc, of those that it has taken.
+
+    It does not tell. SNDHWM is its limit for each connection, beside what it has encoded already.
+    """
+    counts: PipeCounts = pipe.counts()
+    sent = counts.sent
+    if not pipe.end.far or not sent:
+        return 0
+    limit = 0
+    with contextlib.suppress(zmq.ZMQError):  # the context is terminated
+        limit = int(pipe.socket.get(zmq.SNDHWM))
+    if not limit or pipe.end.connections is None:
+        return sent
+    encoded = _BATCH // (counts.sent_bytes // sent + 2) + 1  # each has at least two bytes more on the wire
+    connections: int = pipe.end.connections
+    return min(sent, connections * (limit + encoded))
+
+
+class Reserve:
+    """Two sockets of a context that are given up for a Farewell when no more can be made.
+
+    One becomes the Farewell's PAIR. The other one is closed, so that there is a place, and a descriptor, for the PAIR
+    that libzmq makes for a monitor: not at once, as libzmq closes sockets in a thread of its own.
+    """
+
+    def __init__(self, context: zmq.Context[Any]) -> None:
+        self._context = context
+        self._spare: list[zmq.Socket[bytes]] = []
+
+    def fill(self) -> None:
+        """Make what is missing; raises ZMQError if that is refused."""
+        while len(self._spare) < 2:
+            self._spare.append(zmq.Socket(self._context, zmq.PAIR))
+
+    def pair(self, context: zmq.Context[Any]) -> zmq.Socket[bytes]:
+        """A new PAIR of *context*, or a spare one; raises ZMQError if there is none."""
         try:
-            # libzmq does not say how many it holds. SNDHWM is its limit for each connection; how many of them there are
-            # it does not say either, so we report what one may hold.
-            self._sent = min(self._sent, int(socket.get(zmq.SNDHWM)) or self._sent)
-            # Our end first, if there are descriptors for both: libzmq sends the event *blocking*, in the thread that
-            # ends all sockets of the context, so once it is asked for somebody must be there to receive it.
-            self._pair = zmq.Socket(socket.context, zmq.PAIR)
-            endpoint = f"inproc://zgreen.farewell.{next(_numbers)}"
-            socket.monitor(endpoint, zmq.EVENT_MONITOR_STOPPED)
-            self._pair.connect(endpoint)
-            self.fd = int(self._pair.get(zmq.FD))
-        except (zmq.ZMQError, TypeError):
-            # No descriptor or no place for one more socket, or the context is going, or (TypeError) a socket made by
-            # zmq.Socket.shadow(address), which does not know its context: do not wait.
-            self.drop()
+            return zmq.Socket(context, zmq.PAIR)
+        except zmq.ZMQError:
+            if context is self._context and self._spare:
+                return self._spare.pop()
+            raise
 
-    def _set_due(self, linger: float) -> None:
-        now = time.monotonic()
-        self._due = now + linger
-        self.limit = now + linger + _GRACE
-
-    def shorten(self, linger: float) -> None:
-        """Wait no longer than *linger* seconds from now; libzmq may go on."""
-        if time.monotonic() + linger < self._due:
-            self._set_due(linger)
-
-    def is_over(self) -> bool:
-        """Whether the socket has ended, or is not waited for."""
-        if self._pair is None:
-            return True
-        try:
-            self._pair.recv_multipart(zmq.DONTWAIT)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError:  # somebody terminated the context
-            pass
-        return True
-
-    def held(self) -> int:
-        """How many messages libzmq may have thrown away: none, unless its linger ran out."""
-        return self._sent if time.monotonic() >= self._due - _EARLY else 0
+    def make_room(self) -> None:
+        """Close a spare socket, if there is one."""
+        if self._spare:
+            self._spare.pop().close(linger=0)
 
     def drop(self) -> None:
-        """Stop waiting."""
+        """Close all."""
+        while self._spare:
+            self.make_room()
+
+
+class Farewell:
+    """Closes the socket of a pipe, and waits for its real end."""
+
+    __slots__ = ("_due", "_most", "_pair", "_patience", "_timer", "alarm", "closed", "fd", "held", "number", "pipe")
+
+    def __init__(self, pipe: Any, linger: float) -> None:
+        """Libzmq has *linger* seconds from now to send what it holds."""
+        now = time.monotonic()
+        self.pipe = pipe
+        self.fd = -1  # of the PAIR; -1: the end is not watched
+        self.number = 0  # what the native engine calls the descriptor
+        self.closed = False
+        self.held = 0  # the most messages that libzmq may have discarded; right when it is over
+        self.alarm = now  # when to look at it at the latest, in monotonic seconds
+        self._due = now + linger
+        self._timer = math.inf  # when libzmq's own timer may end it
+        # Nobody asks what a close without linger discards.
+        self._most = most_held(pipe) if pipe.end.asked else 0
+        self._patience = self._due if self._most else min(self._due, now + _PATIENCE)
+        self._pair: zmq.Socket[bytes] | None = None
+        _free_names(pipe.socket, pipe.end.names)
+
+    def close(self, reserve: Reserve) -> None:
+        """Close the socket, unless its end ought to be watched and cannot be now: then try again at `alarm`."""
+        # Over inproc there is no linger: what was sent is the peers' already, and the socket ends when they have read
+        # it, which may be never.
+        if self.pipe.end.far and not self._watch(reserve):
+            now = time.monotonic()
+            if now < self._patience:
+                self.alarm = min(now + _RETRY, self._patience)
+                return
+        self.closed = True
+        # Before the close: libzmq's timer starts in another thread, and this one may lose its processor.
+        now = time.monotonic()
+        linger = max(0.0, self._due - now) + (_MARGIN if self.pipe.end.asked else 0.0)
+        self._timer = now + linger
+        self.alarm = now + linger + _GRACE
+        if self.fd < 0:
+            self.drop()
+            self.held = self._most
+        self.pipe.socket.close(linger=math.ceil(linger * 1000))
+
+    def _watch(self, reserve: Reserve) -> bool:
+        """Have a monitor tell of the end of the socket. False: there is no place or descriptor for it now."""
+        socket = self.pipe.socket
+        if not isinstance(socket.context, zmq.Context):
+            return True  # made by zmq.Socket.shadow(address): it does not know its context, so this cannot be had
+        try:
+            if self._pair is None:
+                self._pair = reserve.pair(socket.context)
+            endpoint = f"inproc://zgreen.farewell.{next(_numbers)}"
+            socket.monitor(endpoint, zmq.EVENT_MONITOR_STOPPED)
+            # libzmq sends the event *blocking*, in the thread that ends all sockets of the context: so the PAIR must
+            # be there until it has come.
+            self._pair.connect(endpoint)
+            self.fd = int(self._pair.get(zmq.FD))
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.ETERM, zmq.ENOTSOCK):  # the context is going: do not hold it up
+                return True
+            reserve.make_room()
+            return False
+        return True
+
+    def shorten(self, linger: float) -> None:
+        """Wait no longer than *linger* seconds from now. A socket that is closed already may go on sending."""
+        now = time.monotonic()
+        if now + linger < self._due:
+            self._due = now + linger
+            self._patience = min(self._patience, self._due)
+            self.alarm = min(self.alarm, self._due + (_GRACE if self.closed else 0.0))
+
+    def is_over(self) -> bool:
+        """Whether the end has come; `held` is right then."""
+        if self._pair is None or not has_stopped(self._pair):
+            return False
+        # If the owning thread is late it cannot be known whether this came before libzmq's timer ran out. Nor if
+        # somebody has terminated the context.
+        in_time = time.monotonic() < self._timer - _EARLY and not self._pair.context.closed
+        self.held = 0 if in_time else self._most
+        return True
+
+    def give_up(self) -> None:
+        """Nobody waits for the end any more. But the PAIR, if there is one, must stay until it has come."""
+        self.held = self._most
+        if not self.closed:
+            self.closed = True
+            self.drop()
+            self.pipe.socket.close(linger=0)
+
+    def release(self) -> zmq.Socket[bytes]:
+        """Give the PAIR away."""
+        pair, self._pair = self._pair, None
+        assert pair is not None
+        return pair
+
+    def drop(self) -> None:
+        """Close the PAIR."""
         if self._pair is not None:
             self._pair.close(linger=0)
             self._pair = None
 
 
+def has_stopped(pair: zmq.Socket[bytes]) -> bool:
+    """Whether the socket has ended whose monitor sends to *pair*, or the context is terminated."""
+    try:
+        pair.recv_multipart(zmq.DONTWAIT)
+    except zmq.Again:
+        return False
+    except zmq.ZMQError:
+        pass
+    return True
+
+
 def _free_names(socket: zmq.Socket[bytes], names: set[str]) -> None:
     """Give the names over inproc free now, not when libzmq comes to it."""
     for name in names:
-        with contextlib.suppress(zmq.ZMQError):  # it was connected, not bound
+        with contextlib.suppress(zmq.ZMQError):  # it was unbound already
             zmq.backend.Socket.unbind(socket, name)

@@ -5,7 +5,7 @@ The owning thread runs all of it, but `post`. An engine derives from `Commands` 
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +14,9 @@ from typing import Any
 import zmq
 
 from . import _setup
-from ._api import Command, Plan
-from ._closing import Farewell
+from ._api import Command, Plan, Unsent
+from ._closing import Farewell, most_held
+from ._farewells import Farewells
 from ._mailbox import Mailbox, Reply
 from ._monitoring import Monitors
 
@@ -32,9 +33,11 @@ class Commands:
         hub: Mailbox[Callable[[], Any]],
         on_end: Callable[[], None],
         owns_context: bool,
+        start_thread: Callable[..., Any] | None,
     ) -> None:
         self._context = context
         self._owns_context = owns_context
+        self._start_thread = start_thread
         self._hub = hub
         self._on_end = on_end
         self.mailbox: Mailbox[Any] = self._make_mailbox()  # commands, and what the engine adds to them
@@ -42,7 +45,7 @@ class Commands:
         self.failure: BaseException | None = None  # likewise, before `ended`
         # the owning thread alone from here on
         self._by_fd: dict[int, Any] = {}  # what it listens to: a pipe or a Farewell
-        self._farewells: dict[Any, Farewell] = {}  # pipe -> its socket's
+        self._farewells = Farewells(context, self)
         self._monitors = Monitors()
         self._stops: list[Reply] = []  # who asked for the end
 
@@ -112,11 +115,10 @@ class Commands:
     def open(self, reply: Reply, pipe: Any, plan: Plan) -> None:
         if self._stops or pipe.finished:
             raise zmq.ZMQError(zmq.ETERM)
-        socket = _setup.set_up(self._context, plan)
+        self._farewells.reserve.fill()
+        socket = _setup.set_up(self._context, plan, pipe.end)
         try:
             endpoint = _setup.last_endpoint(socket)
-            for each in (*plan.bind, *plan.connect, endpoint):  # the last may be a configurator's
-                _note_endpoint(pipe, each)
             pipe.attach(socket)
             self._listen(pipe)
         except BaseException:
@@ -129,22 +131,20 @@ class Commands:
 
     def bind(self, reply: Reply, pipe: Any, endpoint: str) -> None:
         value = _setup.bind(self._socket_of(pipe), endpoint)
-        _note_endpoint(pipe, endpoint)
+        pipe.end.note(endpoint, bound=True)
         reply.complete(value)
 
     def connect(self, reply: Reply, pipe: Any, endpoint: str) -> None:
         value = _setup.connect(self._socket_of(pipe), endpoint)
-        _note_endpoint(pipe, endpoint)
+        pipe.end.note(endpoint, bound=False)
         reply.complete(value)
 
     def unbind(self, reply: Reply, pipe: Any, endpoint: str) -> None:
         _setup.unbind(self._socket_of(pipe), endpoint)
-        pipe.names.discard(endpoint)
         reply.complete()
 
     def disconnect(self, reply: Reply, pipe: Any, endpoint: str) -> None:
         _setup.disconnect(self._socket_of(pipe), endpoint)
-        pipe.names.discard(endpoint)
         reply.complete()
 
     def set_option(self, reply: Reply, pipe: Any, option: int, value: Any) -> None:
@@ -171,17 +171,25 @@ class Commands:
         reply.complete()
 
     def close(self, reply: Reply, pipe: Any, linger: float | None, limit: float) -> None:
-        if pipe.fd < 0 and not pipe.replies:  # never opened, or over
+        end = pipe.end
+        if end.unsent is not None:
+            reply.complete(end.unsent)
+            return
+        if pipe.fd < 0 and pipe not in self._farewells:  # never opened
             pipe.finished = True
-            reply.complete(0)
+            reply.complete(Unsent(0, 0))
             return
         linger = min(_default_linger(pipe, limit) if linger is None else linger, _LONGEST_LINGER)
-        pipe.replies.append(reply)
+        first = not end.replies
+        end.replies.append(reply)
         if pipe.fd < 0:  # libzmq is at it
-            self._farewells[pipe].shorten(linger)
+            self._farewells.shorten(pipe, linger)
             return
-        pipe.asked = pipe.asked or linger > 0
-        self._send_rest(pipe, linger)
+        end.asked = end.asked or linger > 0
+        if first and not pipe.pending():  # at once: this thread may be late, and the linger runs from now on
+            self._finish(pipe, linger)
+        else:
+            self._send_rest(pipe, linger)
 
     def flush(self, reply: Reply, pipe: Any) -> None:
         if pipe.fd < 0:
@@ -225,74 +233,69 @@ class Commands:
         return [target for target in self._by_fd.values() if type(target) is not Farewell]
 
     def _finish(self, pipe: Any, linger: float, error: BaseException | None = None) -> None:
-        """Close the socket: libzmq has *linger* seconds to send what it holds."""
+        """Serve *pipe* no more, and close its socket: libzmq has *linger* seconds to send what it holds."""
         self._ignore(pipe)
         self._monitors.closing(pipe)
         del self._by_fd[pipe.fd]
         pipe.fd = -1
-        unsent = pipe.withdraw()
-        if error is not None:
-            pipe.socket.close(linger=0)
-            self._tell_end(pipe, unsent, 0, error)
+        pipe.finished = True
+        if error is None:
+            self._farewells.begin(pipe, linger)
             return
-        farewell = Farewell(pipe, unsent, linger, pipe.asked)
-        if farewell.fd < 0:
-            self._tell_end(pipe, unsent, 0, None)
-            return
-        self._farewells[pipe] = farewell
-        self._by_fd[farewell.fd] = farewell
-        self._listen(farewell)
-        self._look_at_farewell(farewell)
+        held = most_held(pipe)
+        pipe.socket.close(linger=0)
+        self.tell_end(pipe, held, error)
 
-    def _look_at_farewell(self, farewell: Farewell) -> None:
-        if farewell.is_over():
-            self._ignore(farewell)
-            del self._by_fd[farewell.fd]
-            self._let_go(farewell)
-            farewell.drop()
+    def tell_end(self, pipe: Any, held: int, error: BaseException | None) -> None:
+        """Tell the owner of *pipe* that its socket has ended, and then those who wait for that.
 
-    def _all_closed(self) -> bool:
-        return not self._farewells and not self._pipes()
-
-    def _look_at_farewells(self, timeout: float | None) -> float | None:
-        """Let go of those whose time is over; return how long to sleep at most."""
-        if not self._farewells:
-            return timeout
-        now = time.monotonic()
-        for farewell in [f for f in self._farewells.values() if f.limit <= now]:
-            self._let_go(farewell)
-        limits = [farewell.limit - now for farewell in self._farewells.values()]
-        return min([*limits, *([] if timeout is None else [timeout])], default=None)
-
-    def _let_go(self, farewell: Farewell) -> None:
-        """Have nobody wait for it. But libzmq must find somebody listening when the socket ends, however late."""
-        if self._farewells.pop(farewell.pipe, None) is not None:
-            self._tell_end(farewell.pipe, farewell.unsent, farewell.held(), None)
-
-    def _tell_end(self, pipe: Any, unsent: list[Any], held: int, error: BaseException | None) -> None:
-        """The owner first, then whoever waits for it: their mailboxes keep that order."""
-        self._hub.send(partial(pipe.owner.ended, unsent, held, error))
-        for reply in pipe.replies:
-            reply.complete(held + len(unsent))
-        pipe.replies = []
+        Only here the messages that are left are taken out of the pipe: until then the hub side, if it gives up this
+        thread, finds them there.
+        """
+        left = pipe.withdraw()
+        unsent = pipe.end.unsent = Unsent(len(left), held)
+        self._hub.send(partial(pipe.owner.ended, left, unsent, error))
+        for reply in pipe.end.replies:
+            reply.complete(unsent)
+        pipe.end.replies = []
         for _, reply in pipe.flushes:
             reply.complete(error=zmq.ZMQError(zmq.ENOTSOCK))
         pipe.flushes = []
         _ring_all(pipe)
+        self._look_after_reserve(getattr(error, "errno", 0) == zmq.ETERM)
+
+    def _look_after_reserve(self, terminated: bool) -> None:
+        """Fill it again after its use. But a user who terminates a context of theirs must not have to wait for it."""
+        reserve = self._farewells.reserve
+        is_open = self._farewells or len(self._by_fd) > self._farewells.watched
+        if terminated or not (self._owns_context or is_open):
+            reserve.drop()
+        elif not self._farewells:
+            with contextlib.suppress(zmq.ZMQError):  # there are no descriptors: perhaps the next time
+                reserve.fill()
+
+    def watch(self, farewell: Farewell) -> None:
+        """See `_farewells.Loop`."""
+        self._by_fd[farewell.fd] = farewell
+        self._listen(farewell)
+
+    def unwatch(self, farewell: Farewell) -> None:
+        """See `_farewells.Loop`."""
+        self._ignore(farewell)
+        del self._by_fd[farewell.fd]
+
+    def _all_closed(self) -> bool:
+        return not self._farewells and not self._pipes()
 
     def _end(self) -> None:
         """The loop is over, as asked or by an error. In the latter case everybody is told first."""
         if self.failure is None:
-            for late in self._by_fd.values():  # none but Farewells that were let go
-                late.drop()
-            if self._owns_context:
-                self._context.term()
+            self._leave()
+        else:
+            self._farewells.tell_all()  # before `ended`: from then on the hub side withdraws what is left in pipes
         self.ended = True
-        for target in self._by_fd.values():
-            if type(target) is Farewell:  # closed as asked, and nobody will learn what libzmq still sends
-                self._let_go(target)
-            else:
-                _ring_all(target)  # foreign threads look at `ended` themselves
+        for pipe in self._pipes():
+            _ring_all(pipe)  # foreign threads look at `ended` themselves
         self._hub.send(self._on_end)
         self._refuse_mail()
         for reply in self._stops:
@@ -300,31 +303,25 @@ class Commands:
         if self.failure is not None:
             self._abandon()
 
-    def _abandon(self) -> None:
-        """Close all that is open, whatever state it is in."""
-        for target in list(self._by_fd.values()):
-            if type(target) is Farewell:
-                target.drop()
-                continue
-            self._monitors.closing(target)
-            target.socket.close(linger=0)
-            for reply in target.replies + [reply for _, reply in target.flushes]:
-                reply.complete(error=self.failure)
+    def _leave(self) -> None:
+        self._farewells.leave(self._owns_context, self._start_thread)
         if self._owns_context:
             self._context.term()
+
+    def _abandon(self) -> None:
+        """Close all that is open, whatever state it is in."""
+        for pipe in self._pipes():
+            self._monitors.closing(pipe)
+            pipe.socket.close(linger=0)
+            for reply in pipe.end.replies + [reply for _, reply in pipe.flushes]:
+                reply.complete(error=self.failure)
+        self._leave()
 
     def _refuse_mail(self) -> None:
         """Answer what came too late; any thread."""
         while (item := self.mailbox.take()) is not None:
             if type(item) is tuple:
                 item[2].complete(error=self.failure or zmq.ZMQError(zmq.ETERM))
-
-
-def _note_endpoint(pipe: Any, endpoint: str) -> None:
-    if endpoint.startswith("inproc:"):
-        pipe.names.add(endpoint)
-    elif endpoint:
-        pipe.far = True
 
 
 def _default_linger(pipe: Any, limit: float) -> float:

@@ -23,6 +23,7 @@ class NativeEngine(Commands):
         on_end: Callable[[], None],
         epoll: Callable[[], Any] | None = ...,
         owns_context: bool = ...,
+        start_thread: Callable[..., Any] | None = ...,
     ) -> None: ...
     def make_pipe(
         self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool

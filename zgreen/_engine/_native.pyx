@@ -34,7 +34,7 @@ import zmq
 
 from . import _api, _libzmq
 from ._api import PipeCounts
-from ._closing import Farewell
+from ._closing import End, Farewell
 from ._commands import Commands
 from ._mailbox import Mailbox
 
@@ -62,10 +62,10 @@ class NativeEngine(Commands):
 
     name = "native"
 
-    def __init__(self, context, hub, on_end, epoll=None, owns_context=True):
-        super().__init__(context, hub, on_end, owns_context)
+    def __init__(self, context, hub, on_end, epoll=None, owns_context=True, start_thread=None):
+        super().__init__(context, hub, on_end, owns_context, start_thread)
         self._core = self.mailbox.core
-        self._numbers = {}  # the owning thread alone: Farewell -> what the core calls its descriptor
+        self._watched = {}  # the owning thread alone: what the core calls a descriptor -> its Farewell
 
     def _make_mailbox(self):
         return NativeMailbox(self._hub)
@@ -94,7 +94,7 @@ class NativeEngine(Commands):
 
     def step(self, timeout):
         self._take_mail()
-        timeout = self._look_at_farewells(timeout)
+        timeout = self._farewells.look_at_clock(timeout)
         if self._stops and self._all_closed():
             return False
         for kind, number, error in self._core.step(timeout):
@@ -107,8 +107,9 @@ class NativeEngine(Commands):
             if pipe is not None:
                 self._flushed(pipe)
         elif kind == <int> EventKind.Readable:
-            for farewell in [farewell for farewell, n in self._numbers.items() if n == number]:
-                self._look_at_farewell(farewell)
+            farewell = self._watched.get(number)
+            if farewell is not None:
+                self._farewells.look(farewell)
         elif kind != <int> EventKind.Mail:
             pipe = self._core.pipes.get(number)
             if pipe is not None and pipe.fd >= 0:
@@ -117,14 +118,15 @@ class NativeEngine(Commands):
 
     def _listen(self, target):
         if type(target) is Farewell:
-            self._numbers[target] = self._core.watch(target.fd)
+            target.number = self._core.watch(target.fd)
+            self._watched[target.number] = target
         else:
             self._core.attach(target)
 
     def _ignore(self, target):
         if type(target) is Farewell:
             self._core.unwatch(target.fd)
-            del self._numbers[target]
+            del self._watched[target.number]
         else:
             self._core.detach(target)
 

@@ -22,11 +22,8 @@ cdef class NativePipe:
     cdef readonly object owner
     cdef public object socket  # the owning thread
     cdef public int fd  # likewise
-    cdef public list replies  # likewise: who waits for the end
     cdef public list flushes  # likewise: [(how many sent or refused, Reply)]
-    cdef public bint asked  # likewise: to send what is pending before it is closed
-    cdef public bint far  # likewise: has, or had, an endpoint that is not inproc
-    cdef public set names  # likewise: its endpoints that are
+    cdef readonly object end  # likewise: what is known for when the socket is closed
     cdef object __weakref__
 
     def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart):
@@ -39,9 +36,8 @@ cdef class NativePipe:
         self.owner = owner
         self.multipart = multipart
         self.fd = -1
-        self.replies = []
         self.flushes = []
-        self.names = set()
+        self.end = End()
         self.direct_puts = self.direct_gets = True
         self.pipe = new shared_ptr[_core.Pipe](core.core.make_pipe(kind, out_max, in_max, <Overflow> policy))
         self.p = self.pipe.get()

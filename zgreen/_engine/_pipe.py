@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 
 from ._api import MANY, STREAK, PipeCounts
+from ._closing import End
 
 if TYPE_CHECKING:
     from ._api import Owner
@@ -40,11 +41,11 @@ class Pipe:
     """Bounded both ways; made on the hub side, attached to its socket by the owning thread."""
 
     __slots__ = (
-        "_mailbox", "_streak", "asked", "bounded", "closing", "deadline", "direct_gets", "direct_puts", "dropped",
-        "far", "fd", "finished", "flushes", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send",
-        "low", "message_bell", "messages_reserved", "multipart", "names", "once", "open", "out_low", "out_maxsize",
+        "_mailbox", "_streak", "bounded", "closing", "deadline", "direct_gets", "direct_puts", "dropped",
+        "end", "fd", "finished", "flushes", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send",
+        "low", "message_bell", "messages_reserved", "multipart", "once", "open", "out_low", "out_maxsize",
         "outgoing", "overflow", "owes_ring", "owner", "parts", "peak_pending", "peak_waiting", "places_reserved",
-        "ready", "receive_turns", "received", "received_bytes", "recv_frame", "refused", "replies", "rings",
+        "ready", "receive_turns", "received", "received_bytes", "recv_frame", "refused", "rings",
         "room_bell", "send_frame", "send_turns", "sent", "sent_bytes", "settled", "socket", "stalls", "starved",
         "touches", "was_writable", "watched", "writable_bell",
     )  # fmt: skip
@@ -112,11 +113,8 @@ class Pipe:
         self.stalls = 0  # sends in a row refused although POLLOUT was there
         self.parts: list[bytes] = []  # of a message that has not arrived whole
         self.closing = False
-        self.asked = False  # to send what is pending before it is closed
-        self.far = False  # has, or had, an endpoint that is not inproc
-        self.names: set[str] = set()  # its endpoints that are
+        self.end = End()  # what is known for when the socket is closed
         self.deadline = 0.0  # of closing, monotonic seconds
-        self.replies: list[Reply] = []  # who waits for the end
         self.flushes: list[tuple[int, Reply]] = []  # who waits until that many were sent or refused
 
     # ------------------------------------------------------------------ hub side (greenlets and foreign threads)

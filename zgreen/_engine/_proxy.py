@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import zmq
 
 from ._api import Plan
+from ._closing import End
 from ._setup import Socket, bind, connect, set_up
 
 # libzmq's commands
@@ -146,7 +147,7 @@ class Proxying:
 
     def _open(self, side: Side, sockets: list[Socket]) -> list[str]:
         options = ((zmq.LINGER, self._linger), *side.options)
-        socket = set_up(self._context, Plan(None, side.kind, options, None, (), ()))
+        socket = set_up(self._context, Plan(None, side.kind, options, None, (), ()), End())
         sockets.append(socket)
         return [bind(socket, at) for at in side.bind] + [connect(socket, at) for at in side.connect]
 

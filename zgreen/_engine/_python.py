@@ -51,8 +51,9 @@ class PythonEngine(Commands):
         on_end: Callable[[], None],
         epoll: Callable[[], Any] | None = None,
         owns_context: bool = True,
+        start_thread: Callable[..., Any] | None = None,
     ) -> None:
-        super().__init__(context, hub, on_end, owns_context)
+        super().__init__(context, hub, on_end, owns_context, start_thread)
         self._streak = Streak()
         # the owning thread alone
         self._poller: Poller = EpollPoller(epoll) if epoll else ZmqPoller()
@@ -78,7 +79,7 @@ class PythonEngine(Commands):
             self._serve(self._ready.popleft())
         if self._closing or self._stalled:
             timeout = self._look_at_clock(timeout)
-        timeout = self._look_at_farewells(timeout)
+        timeout = self._farewells.look_at_clock(timeout)
         if self._stops and self._all_closed():
             return False
         self._poll(timeout)
@@ -134,7 +135,7 @@ class PythonEngine(Commands):
                 elif type(target) is Pipe:
                     self._touch(target)
                 else:
-                    self._look_at_farewell(cast(Farewell, target))
+                    self._farewells.look(cast(Farewell, target))
         finally:
             self.mailbox.asleep = False
 

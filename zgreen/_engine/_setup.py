@@ -13,6 +13,7 @@ import zmq
 
 from .._sockets import option_name
 from ._api import Plan
+from ._closing import End
 
 Socket: TypeAlias = "zmq.Socket[bytes]"
 
@@ -23,14 +24,39 @@ _LARGE = 65536  # bytes
 _SUBSCRIBERS = (zmq.SUB, zmq.XSUB)
 
 
-def set_up(context: zmq.Context[Any], plan: Plan) -> Socket:
-    """Make a socket (or take the one handed over) and prepare it; nothing is left open if that fails."""
+class NotingSocket(zmq.Socket[bytes]):
+    """Notes its endpoints: libzmq tells of the last one only, and a configurator may use others."""
+
+    end: End | None = None  # where to note them; None: nowhere
+
+    def bind(self, addr: str) -> Any:
+        undo = super().bind(addr)
+        if self.end is not None:
+            self.end.note(addr, bound=True)
+        return undo
+
+    def connect(self, addr: str) -> Any:
+        undo = super().connect(addr)
+        if self.end is not None:
+            self.end.note(addr, bound=False)
+        return undo
+
+
+def set_up(context: zmq.Context[Any], plan: Plan, end: End) -> Socket:
+    """Make a socket (or take the one handed over) and prepare it; nothing is left open if that fails.
+
+    Its endpoints are noted in *end*. Of a socket that was handed over only the last one can be known.
+    """
     socket: Socket | None = plan.socket
     if socket is None:
         # socket_class: a plain socket even of a zmq.green or zmq.asyncio context
-        socket = context.socket(plan.kind, socket_class=zmq.Socket)
+        socket = made = context.socket(plan.kind, socket_class=NotingSocket)
+        made.end = end
         if plan.kind in _SUBSCRIBERS:
-            socket.set(zmq.SNDHWM, 0)
+            made.set(zmq.SNDHWM, 0)
+    else:
+        made = None
+        end.note_before(last_endpoint(socket))
     try:
         for option, value in plan.options:
             set_option(socket, option, value)
@@ -42,6 +68,8 @@ def set_up(context: zmq.Context[Any], plan: Plan) -> Socket:
             socket.connect(endpoint)
         if socket.closed:
             raise ValueError("the configurator has closed the socket")
+        if made is not None:
+            made.end = None  # from now on the engine does it
         return socket
     except BaseException:
         socket.close(linger=0)

@@ -26,7 +26,7 @@ from .._arguments import (
     options_of,
     topic_of,
 )
-from .._engine._api import Command, Pipe, Plan
+from .._engine._api import Command, Pipe, Plan, Unsent
 from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError, ForkedError
 from .._message import Frames, decode, encode
@@ -539,7 +539,8 @@ class Channel:
             return 0
         try:
             with self._callers.waiting("close", self._link.here()):
-                return int(self.begin_close(linger, limit).wait())
+                unsent: Unsent = self.begin_close(linger, limit).wait()
+                return unsent.total
         except (ClosedError, BrokenError, zmq.ZMQError):
             return self._unsent  # the pump has ended first, and reported
 
@@ -602,27 +603,23 @@ class Channel:
             self._link.hub.handle_error(self._on_error, type(failure), failure, failure.__traceback__)
 
     def ended(
-        self, unsent: list[tuple[Any, Reply | None]], held: int, error: BaseException | None, left: int = 0
+        self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None
     ) -> None:
-        """Internal: the socket is closed; the hub. See `_api.Owner`. *left*: so many an owning thread that was given
-        up still has, with their replies."""
+        """Internal: the socket is closed; the hub. See `_api.Owner`."""
         if self._error is not None:
             return
         if error is not None:
             self._note_error(error)
         self._error = self._end_error(error)
         self._pipe.open = False
-        self._unsent = held + len(unsent) + left
-        for frames, reply in unsent:
+        self._unsent = unsent.total
+        for frames, reply in left:
             if reply is not None:
                 reply.complete(error=self._error())
             elif self._on_error is not None:
                 self.not_sent(self._error(), decode(frames))
         if self._unsent:
-            logger.warning(
-                "%s: %d messages were not sent (libzmq had not taken %d, and may have thrown away up to %d)",
-                self, self._unsent, self._unsent - held, held,
-            )  # fmt: skip
+            logger.warning("%s: %s", self, unsent)
         self._leave()
 
     def trace(self, events: Events) -> None:
@@ -674,9 +671,10 @@ class Channel:
         """Internal: the owning thread will do nothing any more, or, if it is not *gone*, is given up; the hub."""
         self._pipe.open = False
         if gone:
-            self.ended(self._pipe.withdraw(), 0, self._pump.error())
+            left = self._pipe.withdraw()
+            self.ended(left, Unsent(len(left), 0), self._pump.error())
         else:  # it may be sending at this moment: what is pending is its own, and we only count it
-            self.ended([], 0, self._pump.error(), left=self._pipe.pending())
+            self.ended([], Unsent(self._pipe.pending(), 0), self._pump.error())
 
     def forked(self) -> None:
         """Internal: this is the child of a fork; touch nothing but what is Python's."""

@@ -47,6 +47,7 @@ _MAX_SOCKETS = 65535  # of our own contexts: libzmq's default of 1023 would be t
 
 _numbers = itertools.count(1)
 _sleep = monkey.get_original("time", "sleep")
+_start_thread = monkey.get_original("_thread", "start_new_thread")
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
 _RLock = monkey.get_original("_thread", "RLock")  # reentrant: a signal handler may ask for a dump
 
@@ -110,7 +111,7 @@ class Pump:
         if context is None:
             self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
         self._engine = engine_class(
-            self._context, self._link.mailbox, self._on_end, _select_original("epoll"), context is None
+            self._context, self._link.mailbox, self._on_end, _select_original("epoll"), context is None, _start_thread
         )
         self._link.look = self._engine.look
         # the hub's thread alone, but _error, which any thread may read
@@ -517,7 +518,7 @@ class Pump:
 
 def _unsent(closes: list[Call]) -> int:
     """How many messages the ends of channels left, of those that have come."""
-    return sum(call.reply.value or 0 for call in closes)
+    return sum(call.reply.value.total for call in closes if call.reply.value is not None)
 
 
 _implicit: weakref.WeakKeyDictionary[Any, Pump] = weakref.WeakKeyDictionary()
