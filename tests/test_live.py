@@ -327,12 +327,44 @@ def test_a_sixth_page_says_why_it_cannot_post(browser):
 def test_pause_holds_the_display_and_not_the_messages(browser):
     with browser.serving(*QUIET) as live:
         browser.open(live)
+        assert browser.get("pause").text == "Pause"
         browser.get("pause").click()
+        assert browser.get("pause").text == "Resume"
         browser.send("t", "1")
         browser.wait(lambda: browser.js("return state.mine") == 1, "the message")
         assert browser.log() == []
         browser.get("pause").click()
+        assert browser.get("pause").text == "Pause"
         browser.wait_message("t", "1")
+
+
+def test_without_a_publisher_the_page_says_so(browser):
+    with contextlib.ExitStack() as stack:
+        with publisher() as (_, endpoint):
+            live = stack.enter_context(browser.serving("--connect", endpoint))
+            browser.open(live)
+        browser.wait(lambda: browser.get("status").text == "no publisher is connected", "the news")
+        assert browser.get("status").get_attribute("data-state") == "waiting"
+        with publisher(endpoint):
+            browser.wait(lambda: browser.get("status").text == "connected", "the publisher")
+
+
+def test_without_a_server_the_page_says_so_and_shows_no_rate(browser):
+    with Live() as live:
+        browser.open(live)
+        browser.wait(lambda: browser.get("rate-all").text.isdigit(), "a rate")
+        live.signal(signal.SIGSTOP)
+        browser.wait(lambda: browser.get("status").text == "no word from the server", "the silence")
+        assert browser.get("rate-all").text == "\N{EN DASH}"
+        live.signal(signal.SIGCONT)
+        browser.wait(lambda: browser.get("status").text == "connected", "the server")
+        browser.wait(lambda: browser.get("rate-all").text.isdigit(), "a rate")
+        live.signal(signal.SIGKILL)
+        browser.wait(lambda: browser.get("status").text == "the server has gone: connecting", "the end")
+        assert browser.get("rate-all").text == browser.get("rate-mine").text == "\N{EN DASH}"
+        assert "stale" in browser.get("main").get_attribute("class")
+        browser.errors()
+        browser.close_windows()
 
 
 # -- for everybody

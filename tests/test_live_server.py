@@ -10,12 +10,16 @@ import signal
 import socket
 import time
 
+import gevent
+import gevent.event
+import gevent.socket
 import pytest
 import zmq
 from live import Events, Live
 from programs import Program
 from support import ANY, LIMIT, endpoint_of, raw_socket
 
+from zgreen.live import connections, wire
 from zgreen.live.service import Service
 
 CONTROL = b"\xff zgreen live"
@@ -160,8 +164,8 @@ def test_any_bytes_are_shown():
         xpub.send_multipart([b"\xff\0", b"\xfe", b"", b"x" * 100_000])
         xpub.send(b"alone")
         (topic, text), alone = itertools.islice(events.messages(), 2)
-        assert topic == "\N{REPLACEMENT CHARACTER}\0"
-        assert text.startswith("\N{REPLACEMENT CHARACTER} |  | xxx")
+        assert topic == "0xff00"
+        assert text.startswith("0xfe |  | xxx")
         assert len(text) == 2000
         assert alone == ("alone", "")
 
@@ -277,7 +281,111 @@ def test_only_this_machine_is_served():
         assert ours == [f"0100007F:{live.port:04X}"]
 
 
+# -- connections that want too much
+
+
+def test_half_requests_do_not_keep_the_page_from_others():
+    """As many as there may be connections at once, of which each holds one for as long as it likes."""
+    with Live(*QUIET) as live, contextlib.ExitStack() as stack:
+        for number in range(1000):
+            peer = stack.enter_context(live.connected())
+            peer.sendall((b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\n")[number % 3])
+        assert live.request("GET", "/")[0] == 200
+        with Events(live.port) as events:
+            live.say("a", "x")
+            assert next(events.messages()) == ("a", "x")
+
+
+@pytest.fixture
+def serving(monkeypatch):
+    """Serve an application within limits that are over soon; its port. gevent's hub runs while a test waits."""
+    servers = []
+
+    def serve(application, **limits):
+        for name, value in limits.items():
+            monkeypatch.setattr(connections, name, value)
+        servers.append(connections.Server(("127.0.0.1", 0), application, log=None))
+        servers[0].start()
+        return servers[0]
+
+    yield serve
+    servers[0].stop(timeout=0)
+
+
+def connect(server):
+    peer = gevent.socket.create_connection(("127.0.0.1", server.server_port), timeout=LIMIT)
+    peer.settimeout(LIMIT)
+    return peer
+
+
+@pytest.mark.parametrize("half", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_a_request_that_does_not_come_wholly_is_given_up(serving, half):
+    server = serving(None, HEAD_LIMIT=0.05)
+    with connect(server) as peer:
+        peer.sendall(half)
+        assert peer.recv(100) == b""
+    assert not server.heads
+
+
+def test_a_request_that_has_come_is_answered_however_long_that_takes(serving):
+    def application(_environ, start_response):
+        gevent.sleep(0.2)
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    server = serving(application, HEAD_LIMIT=0.1)
+    with connect(server) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_all(peer).endswith(b"ok")  # and then the connection is at rest, and is closed
+
+
+def test_the_oldest_of_too_many_half_requests_is_given_up(serving):
+    server = serving(None, MAX_HEADS=2)
+    with connect(server) as first, connect(server) as second, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            assert len(server.heads) <= 2
+            stack.enter_context(connect(server))
+        for peer in (first, second):
+            assert peer.recv(100) == b""
+        assert len(server.heads) == 2
+
+
+def test_a_client_that_does_not_read_is_given_up(serving):
+    ended = gevent.event.Event()
+
+    def application(_environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        try:
+            while True:
+                yield bytes(100_000)
+        finally:
+            ended.set()
+
+    with connect(serving(application, WRITE_LIMIT=0.05)) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert ended.wait(LIMIT)
+
+
 # -- publishers that come and go
+
+
+def test_the_statistics_say_whether_there_is_a_publisher():
+    with contextlib.ExitStack() as stack:
+        with publisher() as (_, endpoint):
+            live = stack.enter_context(Live("--connect", endpoint))
+            events = stack.enter_context(Events(live.port))
+            events.statistics_when(lambda value: value["connected"] is True)
+        events.statistics_when(lambda value: value["connected"] is False)
+        with publisher(endpoint):
+            events.statistics_when(lambda value: value["connected"] is True)
+
+
+def test_a_message_is_shown_as_text_or_as_hexadecimal_digits():
+    euros = "\N{EURO SIGN}" * 2700  # 8,100 bytes, of which the first 8,000 end within a character
+    assert wire.shown((b"t", euros.encode())) == ("t", euros[:1999] + "\N{HORIZONTAL ELLIPSIS}")
+    assert wire.shown((b"t", "\N{EURO SIGN}".encode()[:2], b"a\0b")) == ("t", "0xe282 | a\0b")
+    assert wire.shown((b"\xff" * 100, b"", b"\x80" + b"a" * 10_000))[0] == "0x" + "ff" * 64
+    assert wire.shown((b"t", b"\x80" * 10_000))[1] == "0x" + "80" * 998 + "8\N{HORIZONTAL ELLIPSIS}"
 
 
 def test_a_publisher_that_was_killed_is_started_again():

@@ -611,3 +611,17 @@ def test_exit_with_requests_under_way():
         print("done")
     """
     assert run(code) == (0, "done\n", "")
+
+
+def test_a_timer_that_comes_early_does_not_end_a_try(requester, router):
+    """The clock of a loop that was blocked is behind, so a timer that starts then goes off too soon."""
+    result = requester.submit("x", timeout=LIMIT)
+    (frames,) = requests(router, 1)
+    first = result.timer
+    requester._try_is_over(result)  # as the loop does
+    assert not result.ready()
+    assert result.timer is not first
+    assert result.timer.active
+    counts(requester, timed_out=0, waiting=1)
+    router.send_multipart([*frames[:-1], b"re"])
+    assert result.get(timeout=LIMIT) == b"re"

@@ -59,7 +59,7 @@ class Service:
     def _open(self, connect: tuple[str, ...], bind: tuple[str, ...], push: str | None, rate: float) -> None:
         own = not connect and not bind
         ends = (_ANY,) if own else bind
-        self._sub = zgreen.Channel(zmq.SUB, bind=ends, connect=connect, multipart=True, pump=self._pump)
+        self._sub = zgreen.Channel(zmq.SUB, bind=ends, connect=connect, multipart=True, pump=self._pump, monitor=True)
         self._sub.subscribe(wire.CONTROL)
         self._fanout = zgreen.Fanout(self._sub)
         if push is not None:
@@ -102,10 +102,18 @@ class Service:
             "pump": {"name": self._pump.name, "engine": self._pump.engine, **self._pump.statistics()._asdict()},
             "fanout": self._fanout.statistics()._asdict(),
             "publisher": {"pid": keeper.pid, "restarts": keeper.restarts} if keeper else None,
+            "connected": self._is_connected(),
             "can_post": self.can_post,
             "connections": [stream.statistics() for stream in streams[:_MOST_SHOWN]],
             "all_connections": len(streams),
         }
+
+    def _is_connected(self) -> bool | None:
+        """Whether there is a publisher; None if that cannot be known, as over inproc."""
+        try:
+            return self._sub.wait_connected(0)
+        except RuntimeError:
+            return None
 
     def end_streams(self) -> None:
         """Have all streams end soon: those that wait, not those whose browser does not read."""

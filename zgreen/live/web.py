@@ -15,10 +15,10 @@ from typing import Any
 import gevent
 import gevent.socket
 from gevent.pool import Pool
-from gevent.pywsgi import WSGIServer
 from gevent.queue import Full
 
 from zgreen.live import wire
+from zgreen.live.connections import Server
 from zgreen.live.service import Service
 
 MAX_CONNECTIONS = 1000  # at once; the next ones wait to be accepted
@@ -73,7 +73,7 @@ class Web:
         self.port: int = listener.getsockname()[1]
         self._hosts = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         self._pool = Pool(MAX_CONNECTIONS)
-        self._server = WSGIServer(listener, self._application, log=None, spawn=self._pool)
+        self._server = Server(listener, self._application, log=None, spawn=self._pool)
         self._server.start()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import Any
 
@@ -24,6 +25,15 @@ def event(name: str, value: Any) -> bytes:
 
 def shown(frames: tuple[bytes, ...]) -> tuple[str, str]:
     """Topic and text of a message, as a page shows it: any bytes, of any size, as short text."""
-    topic = frames[0][:MAX_TOPIC].decode(errors="replace")
-    text = " | ".join(frame[: 4 * MAX_TEXT].decode(errors="replace") for frame in frames[1:])
+    topic = _text(frames[0], MAX_TOPIC)
+    text = " | ".join(_text(frame, 4 * MAX_TEXT) for frame in frames[1:])
     return topic, text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _text(frame: bytes, limit: int) -> str:
+    """The first *limit* bytes of a frame as UTF-8; as hexadecimal digits, if it is none."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        return decoder.decode(frame[:limit], final=len(frame) <= limit)  # the cut may go through a character
+    except UnicodeDecodeError:
+        return "0x" + frame[:limit].hex()

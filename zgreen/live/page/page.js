@@ -6,9 +6,11 @@ const ROWS = 100; // of the log
 const TOPICS = 50;
 const SECONDS = 60; // of the chart
 const PATIENCE = 8000; // ms for the answer to a post
+const SILENCE = 5000; // ms without statistics, of which there are some each second
+const AGAIN = 1000; // ms until a stream that the browser has given up is opened again
 const get = (id) => document.getElementById(id);
 const state = { token: null, number: 0, prefixes: [""], topics: new Map(), log: [], paused: false, mine: 0, last: null,
-                rates: [], due: false };
+                rates: [], due: false, heard: 0 };
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -26,6 +28,13 @@ function show(status, name) {
   const place = get("status");
   if (place.textContent !== status) place.textContent = status;
   place.dataset.state = name;
+}
+
+// What is shown is as old as the last word of the server: say so, and show no rate.
+function stale(status) {
+  show(status, "waiting");
+  get("main").classList.add("stale");
+  for (const id of ["rate-all", "rate-mine"]) get(id).textContent = "\u2013";
 }
 
 function hello(value) {
@@ -47,6 +56,7 @@ function subscribed(prefixes) {
 }
 
 function messages(batch) {
+  show("connected", "open");
   state.mine += batch.length;
   for (const [topic, text] of batch) {
     const row = state.topics.get(topic) || { count: 0 };
@@ -60,6 +70,10 @@ function messages(batch) {
 
 function statistics(value) {
   const now = performance.now();
+  state.heard = now;
+  get("main").classList.remove("stale");
+  if (value.connected === false) show("no publisher is connected", "waiting");
+  else show("connected", "open");
   if (state.last) {
     const seconds = Math.max(0.2, (now - state.last.at) / 1000);
     const all = (value.fanout.received - state.last.received) / seconds;
@@ -191,16 +205,27 @@ get("send-form").addEventListener("submit", async (event) => {
 
 get("pause").addEventListener("click", (event) => {
   state.paused = !state.paused;
-  event.target.setAttribute("aria-pressed", String(state.paused));
+  event.target.textContent = state.paused ? "Resume" : "Pause";
+  event.target.classList.toggle("on", state.paused);
   redraw();
 });
 
-// -- the stream; the browser opens it again by itself
+// -- the stream; the browser opens it again by itself, unless it has given up
 
-const source = new EventSource("/events");
-for (const listener of [hello, subscribed, messages, statistics]) {
-  source.addEventListener(listener.name, (event) => listener(JSON.parse(event.data)));
+function listen() {
+  const source = new EventSource("/events");
+  for (const listener of [hello, subscribed, messages, statistics]) {
+    source.addEventListener(listener.name, (event) => listener(JSON.parse(event.data)));
+  }
+  source.addEventListener("end", (event) => note("subscribed", JSON.parse(event.data), true));
+  source.addEventListener("error", () => {
+    state.heard = 0;
+    stale("the server has gone: connecting");
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, AGAIN);
+  });
 }
-source.addEventListener("end", (event) => note("subscribed", JSON.parse(event.data), true));
-source.addEventListener("open", () => show("connected", "open"));
-source.addEventListener("error", () => show("connecting", "waiting"));
+
+setInterval(() => {
+  if (state.heard && performance.now() - state.heard > SILENCE) stale("no word from the server");
+}, 1000);
+listen();
