@@ -345,7 +345,7 @@ def test_a_folder_that_is_at_rest_is_not_read_again(auth, ask, folder, monkeypat
     assert len(reads) == 1
 
 
-@pytest.mark.parametrize("kept", ["nothing", "time", "size and inode"])
+@pytest.mark.parametrize("kept", ["nothing", "time", "size and inode", "time and inode"])
 def test_a_certificate_that_has_changed_is_read_again(auth, ask, folder, tmp_path, kept):
     """By its time, size, or inode: a rename may bring a file of the same time and size."""
     old, new = key_file(folder, "client"), key_file(tmp_path, "client")
@@ -353,14 +353,26 @@ def test_a_certificate_that_has_changed_is_read_again(auth, ask, folder, tmp_pat
     auth.configure_curve(folder)
     assert [ask("CURVE", key) for key in (old, new)] == [ALLOWED, REFUSED]
     text = (tmp_path / "client.key").read_text()
-    if kept == "size and inode":
-        (folder / "client.key").write_text(text)
-        os.utime(folder / "client.key", (2, 2))
+    if kept.endswith("and inode"):
+        (folder / "client.key").write_text(text if kept.startswith("size") else f"{text}\n")
+        os.utime(folder / "client.key", (2, 2) if kept.startswith("size") else (1, 1))
         os.utime(folder)
     else:
         (tmp_path / "client.key").write_text(text if kept == "time" else f"{text}\n")
         os.utime(tmp_path / "client.key", (1, 1) if kept == "time" else (2, 2))
         (tmp_path / "client.key").rename(folder / "client.key")
+    assert [ask("CURVE", key) for key in (old, new)] == [REFUSED, ALLOWED]
+
+
+def test_reload_reads_all_files_whatever_they_look_like(auth, ask, folder, tmp_path):
+    """A certificate that was changed in place may have the time and the size of the old one."""
+    old, new = key_file(folder, "client"), key_file(tmp_path, "client")
+    auth.configure_curve(folder)
+    with_time_kept(
+        folder / "client.key", lambda: (folder / "client.key").write_bytes((tmp_path / "client.key").read_bytes())
+    )
+    assert [ask("CURVE", key) for key in (old, new)] == [ALLOWED, REFUSED]
+    auth.reload()
     assert [ask("CURVE", key) for key in (old, new)] == [REFUSED, ALLOWED]
 
 
