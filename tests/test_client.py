@@ -552,6 +552,21 @@ def test_a_server_with_curve_and_the_clients_that_it_knows(keys):
         assert client.end()[1] == b"of a client\n"
 
 
+def test_what_a_peer_refuses_is_not_sent(keys):
+    """libzmq drops it without a word, whenever it hears of that: so each time it is said."""
+    folder, _ = keys
+    (folder / "nobody").mkdir()
+    server = ("--curve-server", str(folder / "server.key_secret"), "--curve-clients", str(folder / "nobody"))
+    key = ("--curve-server-key", str(folder / "server.key"))
+    with Client("pull", "--bind", ANY, *server) as pull:
+        place = pull.place()
+        for _ in range(5):
+            _, err = run("push", place, "1", "2", *key, status=1)
+            said, summary = err.splitlines()
+            assert said == f"python -m zgreen push: {place}: the handshake failed: ZAP status 400: refused"
+            assert summary == "python -m zgreen push: 0 messages sent, 2 not sent"
+
+
 @pytest.mark.parametrize(
     ("options", "status", "complaint"),
     [

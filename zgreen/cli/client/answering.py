@@ -40,9 +40,9 @@ class Answering:
     def run(self) -> int:
         """Answer; return the exit status."""
         with make_pump(self._arguments.called) as pump, options.authenticated(self._curve, pump):
-            channel = options.open_channel(self._arguments, zmq.REP, pump, self._curve)
+            channel, _ = options.open_channel(self._arguments, zmq.REP, pump, self._curve)
             status = self._serve(channel)
-            unsent, told = delivery.closed(channel, delivery.HASTE if status > 1 else self._arguments.linger)
+            unsent, told = delivery.close(channel, delivery.HASTE if status > 1 else self._arguments.linger)
         if unsent:
             self._say(f"{unsent:,} replies were not sent")
         if told is not None:

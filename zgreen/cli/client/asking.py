@@ -49,7 +49,7 @@ class Asking:
             for request in self._source:
                 pace.wait()
                 if channel is None or channel.closed:
-                    channel = options.open_channel(self._arguments, zmq.REQ, pump, self._curve)
+                    channel, _ = options.open_channel(self._arguments, zmq.REQ, pump, self._curve)
                 reply = self._ask(channel, request)
                 if reply is not None:
                     self._answered += 1

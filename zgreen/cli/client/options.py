@@ -18,6 +18,7 @@ import zgreen
 from zgreen.auth import Authenticator
 from zgreen.cli import output
 from zgreen.cli.client.formats import DELIMITERS
+from zgreen.cli.client.handshakes import Handshakes
 from zgreen.cli.command import ENDPOINT, Failed, Usage, endpoint, number_from, positive, seconds
 
 FILES = (
@@ -154,13 +155,14 @@ def authenticated(curve: Curve, pump: zgreen.Pump) -> Iterator[None]:
 
 def open_channel(
     arguments: argparse.Namespace, kind: int, pump: zgreen.Pump, curve: Curve, **more: Any
-) -> zgreen.Channel:
+) -> tuple[zgreen.Channel, Handshakes]:
     """The channel of a command; says on standard error where it is bound, if that was not typed in full."""
     logging.getLogger("zgreen").setLevel(logging.ERROR)  # the command says itself what was not sent
     options = {**curve.options, **more.pop("options", {})}
     channel = zgreen.Channel(kind, pump=pump, multipart=True, options=options, **more)
+    handshakes = Handshakes(channel, arguments)
     attach(channel, arguments)
-    return channel
+    return channel, handshakes
 
 
 def attach(channel: zgreen.Channel, arguments: argparse.Namespace) -> None:

@@ -38,7 +38,7 @@ class Receiving:
         # libzmq 4.3.5 loses the only message of a client that a ZAP handler has let in, if the client closes then.
         most = max(2, min(self._arguments.count or _MOST, _MOST))
         with make_pump(self._arguments.called) as pump, options.authenticated(self._curve, pump):
-            channel = options.open_channel(
+            channel, _ = options.open_channel(
                 self._arguments, self._kind, pump, self._curve, options={zmq.RCVHWM: most}, recv_maxsize=most
             )  # fmt: skip
             visible = rates.may_show(reads_stdin=False, writes_stdout=True)

@@ -15,6 +15,7 @@ import zgreen
 from zgreen.cli import ending, output
 from zgreen.cli.client import delivery, options, rates
 from zgreen.cli.client.formats import Format, Frames, format_of, splitter_of
+from zgreen.cli.client.handshakes import Handshakes
 from zgreen.cli.client.stdio import Reader
 from zgreen.cli.command import Command, Usage, make_pump, seconds
 
@@ -87,11 +88,13 @@ class Sending:
         # a PUB that drops what a slow subscriber has no room for would lose it without a word
         more = {zmq.XPUB_NODROP: 1} if self._kind == zmq.PUB else {}
         with make_pump(self._arguments.called) as pump, options.authenticated(self._curve, pump):
-            channel = options.open_channel(self._arguments, self._kind, pump, self._curve, options=more)
+            channel, handshakes = options.open_channel(
+                self._arguments, self._kind, pump, self._curve, options=more
+            )  # fmt: skip
             visible = rates.may_show(self._source.reads_stdin, writes_stdout=False)
             with rates.shown(channel, "sent") if visible else contextlib.nullcontext():
                 self._send(channel)
-                unsent = self._finish(channel)
+                unsent = self._finish(channel, handshakes)
         return self._judge(unsent, visible)
 
     def _send(self, channel: zgreen.Channel) -> None:
@@ -125,11 +128,14 @@ class Sending:
                 f"no subscriber to {topic!r} has come within {wait:g} s, so messages may have been lost"
             )
 
-    def _finish(self, channel: zgreen.Channel) -> int:
+    def _finish(self, channel: zgreen.Channel, handshakes: Handshakes) -> int:
         """Close the channel; return how many messages that were read or put were not sent."""
-        linger = self._arguments.linger
-        unsent, told = delivery.closed(channel, min(linger, delivery.HASTE) if self._told else linger)
+        linger = min(self._arguments.linger, delivery.HASTE) if self._told else self._arguments.linger
+        unsent, told = delivery.close(channel, linger, handshakes if self._put and not self._arguments.bind else None)
         self._told = self._told or told
+        handshakes.finish()
+        if handshakes.refused:
+            unsent = self._put
         return unsent + self._source.taken - self._put + self._source.left()
 
     def _judge(self, unsent: int, visible: bool) -> int:
