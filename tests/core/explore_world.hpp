@@ -165,6 +165,7 @@ class World {
     }
     void withdraw() {
         Message message;
+        out->finish();
         while (out->withdraw(message)) unsent.push_back(text_of(message, core->out_hub));
     }
 
