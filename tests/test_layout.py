@@ -227,7 +227,7 @@ def test_patterns_use_nothing_internal_of_others():
                 internal = (
                     node.attr.startswith("_") and not node.attr.endswith("__") and node.attr not in OF_NAMED_TUPLES
                 )
-                assert not internal or on in ("self", "cls"), where
+                assert not internal or on in ("self", "cls", "super()"), where
                 assert not (node.attr == "link" and on.endswith("pump")), where
 
 
