@@ -69,11 +69,11 @@ class Gunicorn:
         """The pids of the workers that were started after *old*."""
         return set(self.wait_for(r"Booting worker with pid: (\d+)", len(old) + self._number)) - old
 
-    def post(self, body):
+    def post(self, body, path="/"):
         """The status of a POST on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
         with contextlib.closing(connection):
-            connection.request("POST", "/", body)
+            connection.request("POST", path, body)
             return connection.getresponse().status
 
     def get(self, path="/"):
