@@ -306,6 +306,7 @@ def test_public_names():
     }  # fmt: skip
 
 
+@pytest.mark.timeout(4 * LIMIT)  # more than a hundred processes
 def test_every_module_can_be_imported_alone():
     """In a fresh interpreter in which every warning is an error: no module needs another one to come first."""
     processes = {
@@ -317,5 +318,5 @@ def test_every_module_can_be_imported_alone():
         for name in MODULES
     }
     for name, process in processes.items():
-        _, err = process.communicate(timeout=LIMIT)
+        _, err = process.communicate(timeout=4 * LIMIT)
         assert (process.returncode, err) == (0, ""), name

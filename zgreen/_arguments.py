@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+OVERFLOWS = ("block", "drop_oldest", "drop_newest")  # of a channel's receive queue
 _LAST_PORT = 65535
 _NUMBER = re.compile(r"0*(\d{1,5})", re.ASCII)
 _HOST_AND_PORT = re.compile(r"[^/]*:(\d+|[*!])")  # what would be an endpoint if tcp:// stood before it

@@ -43,3 +43,17 @@ class ForkedError(ClosedError):
 
 class BrokenError(ZgreenError):
     """The pump's owning thread, or the channel's socket, ended by itself; ``__cause__`` is the reason."""
+
+
+def again(error: ClosedError | BrokenError) -> ClosedError | BrokenError:
+    """Return a new error like *error*: each caller that is given one adds a traceback to it."""
+    new = type(error)(*error.args)
+    new.__cause__ = error.__cause__
+    return new
+
+
+def broken(text: str, cause: BaseException | None) -> BrokenError:
+    """Return a BrokenError that says *text*, with the reason."""
+    error = BrokenError(text)
+    error.__cause__ = cause
+    return error

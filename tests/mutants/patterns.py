@@ -123,7 +123,6 @@ _FANOUT = _in(
     ("        self._leave_and_tell(inbox, error, wait=False)\n\n    def _end", "        self._leave(inbox, error)\n\n    def _end"),
     ("            self._unmatched += 1\n", "            pass\n"),
     ("        self._dropped += inbox.dropped\n", ""),
-    ("    new.__cause__ = error.__cause__\n    return new", "    return new"),
     ("            raise\n\n    def _deliver", "\n    def _deliver"),
 ) + _in(
     "patterns/_upstream.py", "test_fanout.py test_topics.py",
@@ -179,7 +178,6 @@ _REQUESTER = _in(
     ("            self._end_all(error)\n            if not", "            if not"),
     ("            if not self._channel.closed:\n                gevent.spawn(self._channel.close)\n", ""),
     ("        for request in tuple(self._waiting.values()):\n            self._forget(request)\n", "        for request in tuple(self._waiting.values()):\n"),
-    ("            one.__cause__ = error.__cause__\n", ""),
     ("{zmq.IMMEDIATE: 1}", "{}"),
     ("self._start_timer(request, started + request.timeout)", "self._start_timer(request, time.monotonic() + request.timeout)"),
 )  # fmt: skip
@@ -214,6 +212,10 @@ _PUB_HANDLER = _in(
 )  # fmt: skip
 
 _LEAVES = _in(
+    "_errors.py", "test_errors.py test_requester.py test_fanout.py",
+    ("    new.__cause__ = error.__cause__\n", ""),
+    ("    error.__cause__ = cause\n", ""),
+) + _in(
     "_message.py", "test_message.py",
     ("        if not message:\n", "        if False:\n"),
     ("return frames if len(frames) > 1 else frames[0]", "return frames"),

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ._api import Owner
     from ._mailbox import Bell, Mailbox, Reply
 
-OVERFLOWS = ("block", "drop_oldest", "drop_newest")
-
 
 TAKEN_BACK: tuple[Any, None] = (None, None)  # in the place of a message that will not be sent
 

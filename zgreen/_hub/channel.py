@@ -17,6 +17,7 @@ import zmq
 from gevent.event import AsyncResult
 
 from .._arguments import (
+    OVERFLOWS,
     check_endpoint,
     check_maxsize,
     check_option,
@@ -43,8 +44,6 @@ from .statistics import ChannelStatistics, Counts, describe
 from .subscribers import Subscribers, socket_for
 
 logger = logging.getLogger("zgreen")
-
-OVERFLOWS = ("block", "drop_oldest", "drop_newest")
 
 
 class Channel:
@@ -602,9 +601,7 @@ class Channel:
         except BaseException as failure:  # noqa: BLE001 (SystemExit is not for whoever reports: what it does must end)
             self._link.hub.handle_error(self._on_error, type(failure), failure, failure.__traceback__)
 
-    def ended(
-        self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None
-    ) -> None:
+    def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
         """Internal: the socket is closed; the hub. See `_api.Owner`."""
         if self._error is not None:
             return

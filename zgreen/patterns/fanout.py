@@ -17,7 +17,7 @@ import gevent
 
 from .. import _draining
 from .._arguments import check_maxsize, check_overflow
-from .._errors import BrokenError, ClosedError
+from .._errors import BrokenError, ClosedError, again, broken
 from .._hub.channel import Channel
 from .._hub.seam import check_here, check_open, hub_of, is_here, may_wait
 from ._history import History, Numbered, topic_of
@@ -303,9 +303,9 @@ class Fanout:
                 if self._waker.urgent:  # who waits for messages is not slow: let it have them before the next one
                     self._waker.catch_up()
         except (ClosedError, BrokenError) as error:
-            self._end(partial(_again, error.with_traceback(None)))
+            self._end(partial(again, error.with_traceback(None)))
         except BaseException as error:
-            self._end(partial(_broken, f"{self} has ended by an error of its delivery: {error!r}", error))
+            self._end(partial(broken, f"{self} has ended by an error of its delivery: {error!r}", error))
             raise
 
     def _deliver(self, message: bytes | list[bytes]) -> None:
@@ -371,16 +371,3 @@ class Fanout:
         self._error = error
         for inbox in tuple(self._wanted):
             self._leave(inbox, error)
-
-
-def _again(error: ClosedError | BrokenError) -> BaseException:
-    """A new error like *error*: each who gets one adds a traceback to it."""
-    new = type(error)(*error.args)
-    new.__cause__ = error.__cause__
-    return new
-
-
-def _broken(text: str, cause: BaseException) -> BaseException:
-    error = BrokenError(text)
-    error.__cause__ = cause
-    return error

@@ -24,7 +24,7 @@ from gevent.threadpool import ThreadPool
 
 from .._arguments import check_seconds, endpoints_of, options_of
 from .._engine import _proxy
-from .._errors import BrokenError, ClosedError, ForkedError
+from .._errors import BrokenError, ClosedError, ForkedError, broken
 from .._hub import seam
 from .._hub.channel import Channel
 from .._hub.pump import Pump, get_pump
@@ -186,7 +186,7 @@ class Proxy:
         except BaseException as error:  # also the caller's own Timeout, or a kill
             self._closing = True
             if not self._end_now() and self._pool is None:
-                self._end(partial(_broken, f"{self} was not started: {error!r}", error))
+                self._end(partial(broken, f"{self} was not started: {error!r}", error))
             raise
         self._ready.get()
         return self
@@ -340,7 +340,7 @@ class Proxy:
             return partial(ClosedError, f"{self} was closed")
         if failure is None:
             return partial(ClosedError, f"{self} has ended with its pump, {self._pump}")
-        return partial(_broken, f"{self} has ended by an error: {failure!r}", failure)
+        return partial(broken, f"{self} has ended by an error: {failure!r}", failure)
 
     def _end(self, error: Callable[[], BaseException]) -> None:
         if self._error is None:
@@ -513,9 +513,3 @@ def _block_signals() -> None:
     """For the owning thread; where a thread can."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-
-
-def _broken(text: str, cause: BaseException) -> BaseException:
-    error = BrokenError(text)
-    error.__cause__ = cause
-    return error

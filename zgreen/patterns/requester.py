@@ -22,7 +22,7 @@ from gevent.event import AsyncResult
 from gevent.queue import Full
 
 from .._arguments import check_seconds
-from .._errors import BrokenError, ClosedError
+from .._errors import BrokenError, ClosedError, again
 from .._hub import seam
 from .._hub.channel import Channel
 from .._hub.pump import Pump
@@ -254,7 +254,7 @@ class Requester:
 
     def _receive(self) -> None:
         """The receiver."""
-        error: BaseException = ClosedError(f"{self} was closed")
+        error: ClosedError | BrokenError = ClosedError(f"{self} was closed")
         try:
             while True:
                 self._take(self._channel.get())
@@ -286,12 +286,10 @@ class Requester:
         self._malformed += 1
         logger.warning("%s: a message of %d frames was dropped: %s", self, len(frames), why)
 
-    def _end_all(self, error: BaseException) -> None:
+    def _end_all(self, error: ClosedError | BrokenError) -> None:
         for request in tuple(self._waiting.values()):
             self._forget(request)
-            one = type(error)(*error.args)  # each its own, as each gets a traceback
-            one.__cause__ = error.__cause__
-            request.set_exception(one)
+            request.set_exception(again(error))
 
     # ------------------------------------------------------------------ state and end
 
