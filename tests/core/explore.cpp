@@ -13,6 +13,7 @@
 
 #include "explore_commands.hpp"
 #include "explore_lanes.hpp"
+#include "explore_once.hpp"
 
 #include <cstring>
 #include <new>
@@ -71,6 +72,10 @@ static const Scenario kScenarios[] = {
     {"close_under_a_putter", 2, close_under_a_putter, 0},
     {"push_against_the_end", 3, push_against_the_end, 0},
     {"push_against_withdraw", 3, push_against_withdraw, 0},
+    {"tried_but_once", 2, tried_but_once, 0},
+    {"tried_without_a_peer", 2, tried_without_a_peer, 0},
+    {"taken_back", 2, taken_back, 0},
+    {"writable", 2, writable, 0},
 };
 
 // One schedule; false: it failed.

@@ -40,11 +40,16 @@ inline Scheduler::Quiet call(void *socket, EXPLORE_HERE) {
     return Scheduler::Quiet(scheduler);
 }
 
+inline int refused_for_now = 0;  // so many sends
+
 inline Api stepwise_api() {
+    refused_for_now = 0;
     Api api = scripted::api();
     api.msg_send = [](Msg *msg, void *socket, int flags) {
         const auto quiet = call(socket);
-        return scripted::msg_send(msg, socket, flags);
+        const int rc = scripted::msg_send(msg, socket, flags);
+        refused_for_now += rc < 0 && scripted::last_error == EAGAIN;
+        return rc;
     };
     api.msg_recv = [](Msg *msg, void *socket, int flags) {
         const auto quiet = call(socket);
@@ -176,6 +181,7 @@ class World {
     std::unique_ptr<Core> core;
     std::unique_ptr<Line> putters, getters;
     std::vector<uint64_t> outcomes;             // tokens, as they were told
+    std::vector<int> errors;                    // likewise
     std::vector<std::string> refused, unsent;   // messages
 
     Message message(const std::string &text, uint64_t token = 0) {
@@ -195,6 +201,13 @@ class World {
             put.push_back(text);
             return true;
         }
+        m.close(core->api, core->out_hub);
+        return false;
+    }
+    bool try_once(const std::string &text, uint64_t token) {  // as NativePipe.try_send
+        const sync::lock_guard lock(gil);
+        Message m = message(text, token);
+        if (out->push_once(std::move(m))) return true;
         m.close(core->api, core->out_hub);
         return false;
     }
@@ -345,11 +358,14 @@ class World {
         const sync::lock_guard lock(gil);
         if (notice.kind == NoticeKind::Outcome) {
             outcomes.push_back(notice.token);
+            errors.push_back(notice.error);
         } else if (notice.kind == NoticeKind::Refused) {
             refused.push_back(text_of(notice.message, core->out_hub));
         } else if (notice.kind == NoticeKind::Room) {
             out->room.answered();
             putters->rung();
+        } else if (notice.kind == NoticeKind::Writable) {
+            out->can_send.answered();
         } else {
             in->message.answered();
             getters->rung();
