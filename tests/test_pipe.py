@@ -682,7 +682,7 @@ def test_what_was_taken_back_is_not_unsent(bench):
         assert source.try_push(b"%d" % number, reply, 0)
     bench.step(10)
     assert bench.ask("take_back", source, replies[1]) is True
-    assert bench.ask("close", source, 0.0, 0.0) == 2
+    assert bench.ask("close", source, 0.0, 0.0).queued == 2
     assert source.owner.end == ([(b"0", replies[0]), (b"2", replies[2])], 0, None)
 
 
