@@ -17,6 +17,7 @@ from support import ANY, LIMIT, finish, outcome, real_threads, run, script, wait
 import zgreen
 from zgreen._engine import _proxy
 from zgreen.patterns import proxy as module
+from zgreen.patterns._steering import Steering
 
 NUMBER = 200  # messages
 
@@ -526,10 +527,9 @@ def test_a_libzmq_without_statistics_is_refused_at_the_call(monkeypatch):
 
 
 def test_the_counts_are_64_bit_numbers(pump):
-    proxy = zgreen.Proxy(ANY, ANY, pump=pump)
-    result = module.AsyncResult()
-    proxy._asked.append((result, False))
-    proxy._take([struct.pack("=Q", 2**63 + i) for i in range(8)])
+    steering = Steering(pump, "inproc://proxy", module.AsyncResult())
+    result = steering.ask()
+    steering._take([struct.pack("=Q", 2**63 + i) for i in range(8)])
     assert result.get() == tuple(2**63 + i for i in range(8))
 
 
@@ -670,7 +670,7 @@ def test_fork(way):
     """)
     status, out, err = run(code, way, env_warnings="default,ignore::DeprecationWarning")
     assert (status, err) == (0, ""), out
-    assert out.splitlines() == ["{'ForkedError'} True True", "b'one'", "0 b'one' False"]
+    assert out.splitlines() == ["{'ForkedError'} True ForkedError", "b'one'", "0 b'one' False"]
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals go to threads")
@@ -725,8 +725,8 @@ def test_the_command_passes_messages_until_it_is_told_to_end(kind, number, pump)
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (("--frontend", "tcp://nonsense", "--backend", ANY), 1, "proxy: Invalid argument (addr='tcp://nonsense')"),
-        (("--frontend", ANY, "--backend", "nosuch://x"), 1, "nosuch://x"),
+        (("--frontend", "tcp://nonsense", "--backend", ANY), 1, "proxy: tcp://nonsense: Invalid argument"),
+        (("--frontend", ANY, "--backend", "nosuch://x"), 2, "nosuch://x"),
         (("--frontend", ANY, "--backend", ANY, "--type", "broker"), 2, "broker"),
         (("--frontend", ANY), 2, "--backend"),
     ],

@@ -1,7 +1,7 @@
-"""Proxy: libzmq's own proxy in a thread of its own, and the hub's end of the PAIR that steers it. Hub side.
+"""Proxy: libzmq's own proxy in a thread of its own. Hub side.
 
-The data sockets are the owning thread's (see `_engine._proxy`), in a context of the proxy's own; messages never come
-here. Of the PAIR one end is the owning thread's, the other one a channel: the pump's thread owns that.
+Its owning thread owns the data sockets (see `_engine._proxy`), in a context of their own, so messages never come here.
+What is said between the two threads is in `_steering`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import itertools
 import logging
 import signal
-import struct
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import gevent
 import zmq
@@ -22,45 +20,23 @@ from gevent import monkey
 from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
 
-from .._arguments import check_seconds, endpoints_of, options_of
+from .._arguments import check_seconds
 from .._engine import _proxy
 from .._errors import BrokenError, ClosedError, ForkedError, broken
 from .._hub import seam
-from .._hub.channel import Channel
 from .._hub.pump import Pump, get_pump
+from ._sides import TYPES as TYPES
+from ._sides import Endpoints, Options, check_version, side_of
+from ._steering import Places, Steering
+from ._steering import ProxyStatistics as ProxyStatistics
 
 logger = logging.getLogger("zgreen")
 
-TYPES = {
-    "forwarder": (zmq.XSUB, zmq.XPUB),
-    "queue": (zmq.ROUTER, zmq.DEALER),
-    "streamer": (zmq.PULL, zmq.PUSH),
-}
 _GRACE = 2.0  # seconds for the thread to hear that it is to end; and beyond the linger, to say that it has
 _START_LIMIT = 30.0  # seconds; a thread that has not started by then never will
 
 _numbers = itertools.count(1)
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")
-
-_Options = Mapping[int, Any] | Mapping[zmq.SocketOption, Any] | None
-_Places = str | Iterable[str] | None
-
-
-class ProxyStatistics(NamedTuple):
-    """What libzmq has counted in a proxy since its start, pauses included.
-
-    libzmq counts *frames*, not messages: a message of three frames counts three, and so do an envelope's in a queue. In
-    a forwarder what the backend receives, and the frontend sends, are subscriptions. Bytes are those of the frames.
-    """
-
-    frontend_received: int
-    frontend_received_bytes: int
-    frontend_sent: int
-    frontend_sent_bytes: int
-    backend_received: int
-    backend_received_bytes: int
-    backend_sent: int
-    backend_sent_bytes: int
 
 
 class Proxy:
@@ -89,15 +65,15 @@ class Proxy:
 
     def __init__(
         self,
-        frontend: _Places = None,
-        backend: _Places = None,
+        frontend: Endpoints = None,
+        backend: Endpoints = None,
         type: str = "forwarder",  # noqa: A002 (ZeroMQ's word for it)
         *,
-        frontend_connect: _Places = None,
-        backend_connect: _Places = None,
-        capture: _Places = None,
-        frontend_options: _Options = None,
-        backend_options: _Options = None,
+        frontend_connect: Endpoints = None,
+        backend_connect: Endpoints = None,
+        capture: Endpoints = None,
+        frontend_options: Options = None,
+        backend_options: Options = None,
         pump: Pump | None = None,
     ) -> None:
         if not isinstance(type, str):
@@ -108,12 +84,12 @@ class Proxy:
             raise TypeError(f"pump must be a zgreen.Pump or None, not {pump.__class__.__name__}")
         front, back = TYPES[type]
         sides = [
-            _side("frontend", front, frontend, frontend_connect, frontend_options),
-            _side("backend", back, backend, backend_connect, backend_options),
+            side_of("frontend", front, frontend, frontend_connect, frontend_options),
+            side_of("backend", back, backend, backend_connect, backend_options),
         ]
         if capture is not None:
-            sides.append(_side("capture", zmq.PUB, capture, None, None))
-        _check_version(zmq.zmq_version_info())
+            sides.append(side_of("capture", zmq.PUB, capture, None, None))
+        check_version(zmq.zmq_version_info())
         self._type = type
         self._sides = tuple(sides)
         self._number = next(_numbers)
@@ -122,17 +98,12 @@ class Proxy:
         self._error: Callable[[], BaseException] | None = None  # the end: what callers get from now on
         self._started = False
         self._proxying: _proxy.Proxying | None = None  # once it has started
-        self._control: Channel | None = None
-        self._reader: gevent.Greenlet[[Channel], None] | None = None
+        self._steering: Steering | None = None
+        self._reader: gevent.Greenlet[[Steering], None] | None = None
         self._pool: ThreadPool | None = None
-        self._ready: AsyncResult[list[bytes]] = AsyncResult()
-        self._pauses = b""  # libzmq's command that pauses, from the owning thread
-        self._places: tuple[tuple[str, ...], ...] = tuple(side.bind + side.connect for side in sides)
+        self._ready: AsyncResult[Places] = AsyncResult()
         self._paused = False
         self._pausing: AsyncResult[ProxyStatistics] = AsyncResult()  # of the last pause(): libzmq has heard of it
-        self._asked: deque[tuple[AsyncResult[ProxyStatistics], bool]] = deque()  # and whether a run of the loop ends
-        self._past = ProxyStatistics(*[0] * _proxy.COUNTS)  # of the runs of the loop that have ended
-        self._final: ProxyStatistics | None = None
         self._closing = False
         self._left = Event()  # the thread has heard that it is to end
         self._ended = Event()
@@ -148,17 +119,23 @@ class Proxy:
     def frontend(self) -> tuple[str, ...]:
         """The endpoints of the frontend, those to bind first; after the start as they really are (``tcp://*:*`` has its
         port then)."""
-        return self._places[0]
+        return self._places()[0]
 
     @property
     def backend(self) -> tuple[str, ...]:
         """The endpoints of the backend, likewise."""
-        return self._places[1]
+        return self._places()[1]
 
     @property
     def capture(self) -> tuple[str, ...]:
         """The endpoints of the capture socket, likewise; empty without one."""
-        return self._places[2] if len(self._places) > 2 else ()
+        return self._places()[2] if len(self._sides) > 2 else ()
+
+    def _places(self) -> Places:
+        places = self._ready.value  # None before it is ready, and if it never will be
+        if places is not None:
+            return places
+        return tuple(side.bind + side.connect for side in self._sides)
 
     @property
     def paused(self) -> bool:
@@ -202,10 +179,10 @@ class Proxy:
         A publisher whose forwarder is paused does what a publisher does when queues are full: it drops.
         """
         check_seconds("timeout", timeout)
-        self._check_running()
+        steering = self._check_running()
         if not self._paused:
             self._paused = True
-            self._pausing = self._leave_loop(_proxy.PAUSE)
+            self._pausing = steering.pause()
         self._wait(self._pausing, timeout)  # whoever asked for it: messages may still pass
 
     def resume(self) -> None:
@@ -213,9 +190,9 @@ class Proxy:
 
         :raises ClosedError, BrokenError: as for :meth:`start`.
         """
-        self._check_running()
+        steering = self._check_running()
         if self._paused:
-            self._say(_proxy.RESUME)
+            steering.resume()
             self._paused = False
 
     def statistics(self, timeout: float | None = None) -> ProxyStatistics:
@@ -228,12 +205,10 @@ class Proxy:
         """
         check_seconds("timeout", timeout)
         self._check_thread()
-        if self._final is not None:
-            return self._final
-        if self._closing and self._asked:
-            return self._wait(self._asked[-1][0], timeout)  # these will be the final ones
-        self._check_running()
-        return self._wait(self._ask(), timeout)
+        final = self._steering.final if self._steering is not None else None
+        if final is not None and (final.successful() or not final.ready()):
+            return self._wait(final, timeout)
+        return self._wait(self._check_running().ask(), timeout)
 
     def close(self, timeout: float | None = None) -> None:
         """End the proxy: messages stop passing, the sockets are closed, the thread ends.
@@ -255,7 +230,8 @@ class Proxy:
             return
         if not self._closing:
             self._closing = True
-            self._leave_loop(_proxy.END)
+            if self._steering is not None:
+                self._steering.end(self._paused)
         if not seam.may_wait(self._pump):
             return
         heard = self._left.wait(min(_GRACE, max(0.0, deadline - time.monotonic())))
@@ -304,33 +280,30 @@ class Proxy:
     # ------------------------------------------------------------------ start and end
 
     def _spawn(self) -> None:
-        control = Channel(
-            zmq.PAIR, bind=f"inproc://zgreen.proxy.{self._number}", send_maxsize=None, recv_maxsize=None,
-            multipart=True, pump=self._pump,
-        )  # fmt: skip
+        steering = Steering(self._pump, f"inproc://zgreen.proxy.{self._number}", self._ready)
         if self._closing:  # by close(), which found no thread to tell while the channel was opened
-            control.close(linger=0)
+            steering.channel.close(linger=0)
             self._end(partial(ClosedError, f"{self} was closed"))
             self._check()
-        self._control = control
+        self._steering = steering
         proxying = _proxy.Proxying(
-            self._sides, (self._pump.context, control.last_endpoint), _allocate_lock, _block_signals,
+            self._sides, (self._pump.context, steering.channel.last_endpoint), _allocate_lock, _block_signals,
             int(seam.LINGER * 1000),
         )  # fmt: skip
         self._proxying = proxying
-        self._reader = gevent.spawn(self._read, control)
+        self._reader = gevent.spawn(self._read, steering)
         seam.watch(self)
         self._pool = ThreadPool(1, hub=seam.hub_of(self._pump))
         self._pool.spawn(proxying.run).rawlink(lambda _: gevent.spawn(self._thread_ended))
 
     def _thread_ended(self) -> None:
         """The owning thread is through; a greenlet of its own."""
-        assert self._control is not None
+        assert self._steering is not None
         assert self._pool is not None
         assert self._reader is not None
         self._pool.kill()  # returns when the thread is gone
         self._reader.join(_GRACE)  # its last word may still be with the pump
-        self._control.close(linger=0)
+        self._steering.channel.close(linger=0)
         self._end(self._why())
 
     def _why(self) -> Callable[[], BaseException]:
@@ -350,13 +323,10 @@ class Proxy:
             self._ready.set_exception(failure or self._error())
         elif isinstance(self.error(), BrokenError):
             logger.error("%s", self.error())
-        self._fail_asked()
+        if self._steering is not None:
+            self._steering.fail(lambda: self.error() or ClosedError(f"{self} was closed"))
         self._left.set()
         self._ended.set()
-
-    def _fail_asked(self) -> None:
-        while self._asked:
-            self._asked.popleft()[0].set_exception(self.error() or ClosedError(f"{self} was closed"))
 
     def _end_now(self) -> bool:
         """Make the owning thread end; False if there is none, or if it is the parent process that has it."""
@@ -414,43 +384,13 @@ class Proxy:
         if self._closing:
             raise ClosedError(f"{self} was closed")
 
-    def _check_running(self) -> None:
+    def _check_running(self) -> Steering:
         self._check()
         if not self._started:
             raise ClosedError(f"{self} was not started")
         self._ready.get()  # another greenlet may be in start()
-
-    def _say(self, *words: bytes) -> None:
-        """By the hub, in a callback of its loop: in the order of calls, and never a part of *words* only, as a put in
-        a greenlet may wait its turn, and be killed there."""
-        seam.hub_of(self._pump).loop.run_callback(self._put, words)
-
-    def _put(self, words: tuple[bytes, ...]) -> None:
-        if self._control is None:
-            return
-        try:
-            for word in words:
-                self._control.put_nowait(word)
-        except (ClosedError, BrokenError):
-            pass  # the reader knows, too
-
-    def _ask(self, last: bool = False) -> AsyncResult[ProxyStatistics]:
-        """Ask for the counts; *last*: of this run of the loop. Answers come in the order of questions."""
-        result: AsyncResult[ProxyStatistics] = AsyncResult()
-        self._asked.append((result, last))
-        self._say(_proxy.STATISTICS)
-        return result
-
-    def _leave_loop(self, then: bytes) -> AsyncResult[ProxyStatistics]:
-        """Have the thread leave libzmq's loop, if it is there, and do what *then* says; the last counts of it."""
-        running = then == _proxy.PAUSE or not self._paused
-        if running and self._pauses:  # not known before it is ready: close() during start()
-            self._say(self._pauses)  # so that nothing passes between the counts and the end
-        result = self._ask(last=True)
-        if running:
-            self._say(_proxy.TERMINATE)
-        self._say(then)
-        return result
+        assert self._steering is not None
+        return self._steering
 
     def _wait(self, result: AsyncResult[ProxyStatistics], timeout: float | None) -> ProxyStatistics:
         if result.wait(timeout) is None and not result.ready():
@@ -459,54 +399,16 @@ class Proxy:
         assert counts is not None
         return counts
 
-    def _read(self, control: Channel) -> None:
-        """The reader: what the owning thread says, until its last word."""
-        left = False
+    def _read(self, steering: Steering) -> None:
+        """The reader, a greenlet: take what the owning thread says, until its last word."""
+        heard = False
         try:
-            while (frames := control.get())[0] != _proxy.LEFT:
-                self._take(frames)
-            left = True
-        except (ClosedError, BrokenError):
-            pass  # the pump has ended, or this is the child of a fork
+            heard = steering.read()
         finally:
             if not isinstance(self.error(), ForkedError):
-                if not left:
+                if not heard:
                     self._end_now()  # whatever ended this greenlet: nobody could steer the proxy any more
                 self._left.set()
-
-    def _take(self, frames: list[bytes]) -> None:
-        if frames[0] == _proxy.READY:
-            self._pauses = frames[1]
-            self._places = tuple(tuple(places.decode().split("\n")) for places in frames[2:])
-            self._ready.set(frames)
-        elif len(frames) == _proxy.COUNTS:
-            counts = (struct.unpack("=Q", frame)[0] for frame in frames)
-            total = ProxyStatistics(*(a + b for a, b in zip(self._past, counts, strict=True)))
-            result, last = self._asked.popleft()
-            if last:
-                self._past = total
-            if self._closing and not self._asked:
-                self._final = total
-            result.set(total)
-        # else: the empty message with which libzmq 4.3.5 answers its other commands
-
-
-def _side(name: str, kind: int, places: _Places, connect: _Places, options: _Options) -> _proxy.Side:
-    bind, others = endpoints_of(name, places), endpoints_of(f"{name}_connect", connect)
-    if not bind and not others:
-        raise ValueError(f"{name} has no endpoint: give one to bind or one to connect")
-    try:
-        return _proxy.Side(int(kind), options_of(options), bind, others)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
-
-
-def _check_version(version: tuple[int, int, int]) -> None:
-    if version < _proxy.OLDEST:
-        raise NotImplementedError(
-            f"zgreen.Proxy needs libzmq {'.'.join(map(str, _proxy.OLDEST))} or newer: a proxy of libzmq "
-            f"{'.'.join(map(str, version))} knows no STATISTICS command"
-        )
 
 
 def _block_signals() -> None:
