@@ -1,4 +1,4 @@
-"""Checks of what users give, for all who take it: a clear error at the call. Knows nothing of zgreen."""
+"""Checks of arguments, for all functions that take them: a clear error at the call. Knows nothing of zgreen."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Denied(Exception):
 
 
 class Malformed(Exception):
-    """These frames are no request. *reply*: the frames that say so, or None if nobody can be told."""
+    """These frames are no request. *reply*: the frames that say so, or None if there is no way back."""
 
     def __init__(self, frames: list[bytes], reply: list[bytes | str] | None) -> None:
         super().__init__(f"a malformed ZAP request of {len(frames)} frames")

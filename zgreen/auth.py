@@ -76,7 +76,7 @@ class Authenticator:
 
     Set it up before you bind, and close it after the channels it protects: without an authenticator libzmq lets every
     CURVE client in, unless the socket has both a ``zmq.ZAP_DOMAIN`` and ``zmq.ZAP_ENFORCE_DOMAIN``. (The latter without
-    the former means that nobody is asked; with ``PLAIN_SERVER`` libzmq then ends the process.) A client that is
+    the former means that no handler is asked; with ``PLAIN_SERVER`` libzmq then ends the process.) A client that is
     connected stays connected whatever becomes of its key; it is asked for again when it connects again.
 
     A *domain* is the server socket's ``zmq.ZAP_DOMAIN``; ``"*"`` is for all domains that have no set-up of their own.
@@ -181,7 +181,7 @@ class Authenticator:
 
     @property
     def closed(self) -> bool:
-        """Whether nobody is asked any more."""
+        """Whether it answers no more requests."""
         return self._channel.closed
 
     def close(self) -> None:
@@ -212,7 +212,7 @@ class Authenticator:
     # ------------------------------------------------------------------ answering
 
     def _run(self) -> None:
-        """Read requests without ever waiting for an answer, so that a slow callback holds up nobody else."""
+        """Read requests without ever waiting for an answer, so that a slow callback holds up no other client."""
         try:
             for frames in self._channel:
                 self._take(frames)
@@ -302,12 +302,12 @@ class Authenticator:
             worker.rawlink(self._workers.discard)  # for one that is killed before it begins
 
     def _work(self) -> None:
-        """Answer those who wait; each in turn, none is ours alone. Ends when nobody waits."""
+        """Answer waiting requests in their order, as the other workers do; end when none is left."""
         try:
             while not self._waiting.empty():
                 self._call_back(*self._waiting.get_nowait())
         finally:
-            # now, not when the hub tells of the end: who comes in between would wait for a worker that looks no more
+            # At once, not when the hub tells of the end: a request that came in between would count on this worker.
             self._workers.discard(gevent.getcurrent())
             if not self._waiting.empty() and not self.closed:  # a callback has ended this greenlet
                 self._hire()
@@ -345,7 +345,7 @@ class Authenticator:
         try:
             self._channel.put(reply)
         except (zgreen.ClosedError, zgreen.BrokenError):
-            pass  # nobody is asked any more, and libzmq denies the clients that wait for an answer
+            pass  # libzmq denies the clients that wait for an answer
 
 
 def _failed() -> Denied:

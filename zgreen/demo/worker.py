@@ -14,7 +14,7 @@ from gevent.queue import Empty
 import zgreen
 from zgreen.demo import report, wire
 
-HELLO_INTERVAL = 0.05  # seconds until the next hello, if nobody has heard the last one
+HELLO_INTERVAL = 0.05  # seconds until the next hello, if the last one was not heard
 LINGER = 60.0  # seconds for the server to take the last of it: its streams may be slow
 
 

@@ -1,6 +1,6 @@
 """The HTTP server of ``zgreen live``: the page, its event streams, and what it posts. On 127.0.0.1 only.
 
-Who may ask: a browser whose page came from here. Another site's page can reach 127.0.0.1 too, so the name that the
+Only a browser whose page came from here may ask. Another site's page can reach 127.0.0.1 too, so the name that the
 browser has asked for (Host), and the site whose page asks (Origin), must be ours; and a body must be JSON, which no
 other site may post without asking us first.
 """
@@ -178,7 +178,7 @@ def _body(environ: Environ) -> dict[str, Any]:
             body = environ["wsgi.input"].read(int(length))
     except gevent.Timeout:
         raise Refused("408 Request Timeout", f"the body did not come within {_BODY_LIMIT:g} s") from None
-    except OSError:  # whoever posts has left, or closed its side
+    except OSError:  # the client has left, or has closed its side
         raise Refused("400 Bad Request", "the body ended too early") from None
     try:
         given = json.loads(body)

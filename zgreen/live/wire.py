@@ -6,7 +6,7 @@ import codecs
 import json
 from typing import Any
 
-# The server subscribes to this whoever looks at the page, and nobody publishes it: a publisher that sees this
+# The server always subscribes to this, and no publisher publishes it: a publisher that sees this
 # subscription is connected. Of a socket's subscriptions libzmq sends it last, in the order of bytes.
 CONTROL = b"\xff zgreen live"
 

@@ -183,7 +183,7 @@ class Proxy:
         if not self._paused:
             self._paused = True
             self._pausing = steering.pause()
-        self._wait(self._pausing, timeout)  # whoever asked for it: messages may still pass
+        self._wait(self._pausing, timeout)  # also if another greenlet has paused it: messages may still pass
 
     def resume(self) -> None:
         """Have messages pass again, those that waited first.
@@ -407,7 +407,7 @@ class Proxy:
         finally:
             if not isinstance(self.error(), ForkedError):
                 if not heard:
-                    self._end_now()  # whatever ended this greenlet: nobody could steer the proxy any more
+                    self._end_now()  # without its reader the proxy could not be steered any more
                 self._left.set()
 
 

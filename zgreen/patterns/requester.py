@@ -2,8 +2,8 @@
 
 On the wire a request is [id, b"", *frames]. A REP returns what stands before and with the empty frame by itself, a
 ROUTER server returns it as the envelope, so the reply comes with the id of its request. One greenlet, the receiver,
-gets all replies and finds out whose they are. It lives until the channel has ended, whatever the reason, and ends
-everybody who still waits then.
+gets all replies and finds out whose they are. It lives until the channel has ended, whatever the reason; the requests
+that still wait then get the channel's error.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class RequesterStatistics(NamedTuple):
     """A snapshot of a requester.
 
     *requests*: that were made; *answered*: got their reply; *timed_out*: did not, tries and all; *retries*: how often
-    a request was sent again; *late*: replies dropped because nobody waits for them any more (or again); *malformed*:
-    messages dropped because they are no reply to anything asked here; *waiting*: requests that wait for their reply
-    now.
+    a request was sent again; *late*: replies dropped because their request waits no longer (or has its reply);
+    *malformed*: messages dropped because they are no reply to anything asked here; *waiting*: requests that wait for
+    their reply now.
     """
 
     requests: int
@@ -60,7 +60,7 @@ class _Request(AsyncResult):  # type: ignore[type-arg]  # gevent's class takes n
         self.tries = tries  # left, with the one that is under way
         self.deadline = math.inf  # of this try, monotonic seconds
         self.timer: Any = None  # of the hub's loop, from the first send to the end
-        self.taken: AsyncResult[None] | None = None  # ready when libzmq has the last try; None: nobody asks
+        self.taken: AsyncResult[None] | None = None  # ready when libzmq has taken the last try; None: no retries
 
     def stop(self) -> None:
         if self.timer is not None:
@@ -160,7 +160,7 @@ class Requester:
 
         Waits for nothing but room in the send queue. The AsyncResult gets the reply, or TimeoutError, or, at the end of
         the requester, ClosedError or BrokenError. Without a timeout the request is remembered until then: see
-        :meth:`forget`. A message that waits in the send queue is sent even if nobody waits for its reply any more.
+        :meth:`forget`. A message that waits in the send queue is sent even if its reply is no longer waited for.
         """
         return self._submit(message, timeout)
 
@@ -173,7 +173,7 @@ class Requester:
         frames = encode(message)
         check_seconds("timeout", timeout)
         seam.check_greenlet(self._channel.pump, "Requester.request()")
-        if self._receiver.dead and not self._channel.closed:  # somebody has killed it; the channel is about to close
+        if self._receiver.dead and not self._channel.closed:  # it was killed; the channel is about to close
             raise ClosedError(f"{self} was closed")
         request = _Request(self._mark + next(self._numbers).to_bytes(8, "big"), frames, timeout, self._tries)
         self._requests += 1
@@ -260,7 +260,7 @@ class Requester:
                 self._take(self._channel.get())
         except (ClosedError, BrokenError) as ended:
             error = ended
-        finally:  # also if somebody kills this greenlet: nobody may wait for ever
+        finally:  # also if this greenlet is killed: no request may wait for ever
             self._end_all(error)
             if not self._channel.closed:
                 gevent.spawn(self._channel.close)
@@ -312,7 +312,7 @@ class Requester:
         )  # fmt: skip
 
     def close(self, linger: float | None = None) -> int:
-        """Refuse requests, end everybody who waits with :class:`ClosedError`, and close the channel.
+        """Refuse requests, give :class:`ClosedError` to those that wait, and close the channel.
 
         :param linger: seconds for the requests that no server has taken; default: as :meth:`Channel.close`.
         :return: how many of them were not sent. Closing again does nothing.

@@ -1,7 +1,7 @@
 """select: take one message from whichever of several sources has one. Hub side.
 
-Whoever waits stands in line at every source, and takes its message itself, in its own greenlet, in the callback that
-tells of it: so nothing is ever taken that would have to be put back.
+The caller stands in line at every source. A source tells it of a message by a callback, in which it takes the message
+itself, in its own greenlet: so nothing is ever taken that would have to be put back.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def select(*sources: Any, timeout: float | None = None) -> tuple[Any, Any]:
     :raises TypeError: one of *sources* cannot be waited for, or there is none.
     :raises RuntimeError: this is not the thread of their hub.
 
-    An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken. Nobody is left waiting at any
+    An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken. No waiter is left at any
     source; at a gevent queue, from the next turn of the loop on.
     """
     if not sources:
@@ -70,7 +70,7 @@ def _breathe() -> None:
 
 
 def _take(sources: Sequence[Any]) -> tuple[Any, Any] | None:
-    """A message of any of those that have one, by chance; None if nobody has."""
+    """A message of a random one of those that have one; None if there is none."""
     ready = [source for source in sources if _is_ready(source)]
     while ready:
         source = ready.pop(random.randrange(len(ready)))
@@ -97,7 +97,10 @@ def _is_ready(source: Any) -> bool:
 
 
 def _wait(sources: Sequence[Any], deadline: float | None) -> tuple[Any, Any] | None:
-    """Stand in line everywhere until told, and take; None if somebody was faster. Empty at *deadline*."""
+    """Stand in line everywhere until a source tells, and take; None if another consumer was faster.
+
+    :raises gevent.queue.Empty: at *deadline*.
+    """
     waiter: Waiter[Any] = Waiter()
     linked: list[_Linkable] = []
     peeking: list[gevent.Greenlet[..., None]] = []
@@ -112,7 +115,7 @@ def _wait(sources: Sequence[Any], deadline: float | None) -> tuple[Any, Any] | N
         if deadline is not None:
             timer = gevent.Timeout.start_new(max(0.0, deadline - time.monotonic()), Empty)
         waiter.get()
-        return _take(sources)  # first: who is told has the turn now
+        return _take(sources)  # first of all: the turn lasts only as long as the callback
     finally:
         if timer is not None:
             timer.close()
@@ -129,6 +132,6 @@ def _peek(queue: Any, waiter: Waiter[Any]) -> None:
     """
     try:
         queue.peek()
-    except Exception:  # noqa: BLE001 (it was shut down, or is broken: get_nowait says so to who selects)
+    except Exception:  # noqa: BLE001 (it was shut down, or is broken: get_nowait then tells the caller of select)
         pass
     waiter.hub.loop.run_callback(waiter.switch, None)

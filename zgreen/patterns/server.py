@@ -189,7 +189,7 @@ class Server:
                 else:
                     self._drop(message)
         except (ClosedError, BrokenError):
-            pass  # who ended the channel knows, and the log does if nobody did
+            pass  # a close was wanted, and the pump has logged anything else
 
     def _split(self, message: bytes | list[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         """The envelope, up to and with the first empty frame, and the request, which is () if there is none."""
@@ -250,8 +250,8 @@ class Server:
             logger.warning("%s: a reply was not sent: %s", self, error)
 
 
-def _message(who: str, value: Any) -> Frames:
+def _message(function: str, value: Any) -> Frames:
     try:
         return encode(value)
     except TypeError as error:
-        raise TypeError(f"{who} must return a message as its reply: {error}") from None
+        raise TypeError(f"{function} must return a message as its reply: {error}") from None
