@@ -10,7 +10,7 @@ import zmq
 from gevent import monkey
 from support import ANY, LIMIT, endpoint_of, inproc, open_descriptors, raw_socket, run, wait_for
 
-from zgreen._engine import _closing, choose
+from zgreen._engine import _closing, _farewells, choose
 from zgreen._engine._api import Plan, Unsent
 from zgreen._engine._mailbox import Mailbox, Reply
 
@@ -147,10 +147,12 @@ def test_all_closes_of_a_socket_have_the_same_value(bench):
     assert pipe.owner.ends == [((3, 2), None)]
 
 
-@pytest.mark.parametrize("queued", [0, 3])
-def test_a_second_close_never_lengthens_the_linger(bench, queued):
-    """Whether or not libzmq has all."""
+@pytest.mark.parametrize(("queued", "watched"), [(0, True), (0, False), (3, True)])
+def test_a_second_close_never_lengthens_the_linger(bench, queued, watched):
+    """Whether or not libzmq has all, and has been told to close."""
     pipe = stuck(bench, sent=2, queued=queued)
+    if not watched:
+        bench.engine._farewells.reserve.pair = refuse
     replies = [bench.close(pipe, linger) for linger in (0.05, 1000.0)]
     for reply in replies:
         assert bench.get(reply) == (queued, 2)
@@ -166,6 +168,17 @@ def test_a_second_close_that_comes_when_all_is_sent_does_not_lengthen_the_linger
     second = bench.close(pipe, 1000.0)
     assert (bench.get(first), bench.get(second))[0].total == 3
     assert time.monotonic() >= deadline
+
+
+def test_a_second_close_shortens_the_wait_for_libzmq(bench, monkeypatch):
+    """Which goes on: it has been told the first linger."""
+    monkeypatch.setattr(_closing, "_GRACE", 0.0)
+    pipe = stuck(bench, sent=2, queued=0)
+    first = bench.close(pipe, 2.0)
+    bench.until(lambda: pipe.fd < 0)
+    assert bench.ask(bench.engine.close, pipe, 0.01, LIMIT) == (0, 2)
+    assert bench.get(first) == (0, 2)
+    assert bench.engine._farewells.watched == 1
 
 
 def test_what_is_left_stays_in_the_pipe_until_the_end_is_told(bench, monkeypatch):
@@ -204,6 +217,25 @@ def test_a_late_thread_does_not_take_an_end_for_the_lingers(bench, monkeypatch):
         assert bench.get(reply) == (0, 0)
 
 
+def test_a_late_thread_looks_before_it_gives_up(bench, monkeypatch):
+    """The time for the wait is over, but the end has come."""
+    monkeypatch.setattr(_closing, "_MARGIN", 1000.0)
+    monkeypatch.setattr(_closing, "_GRACE", -1000.0)
+    with raw_socket(zmq.PULL, bind=ANY) as server:
+        pipe = bench.open(zmq.PUSH, connect=[endpoint_of(server)])
+        push(pipe, b"1")
+        bench.until(lambda: not pipe.pending())
+        assert server.recv() == b"1"
+        reply = bench.close(pipe, 0.05)
+        bench.engine._take_mail()
+        wait_until_readable(bench, pipe)
+        late = time.monotonic() + 0.06
+        while time.monotonic() < late:
+            pass
+        assert bench.engine._farewells.look_at_clock(None) is None
+        assert bench.get(reply) == (0, 0)
+
+
 def test_a_thread_that_is_later_than_libzmqs_timer_says_an_upper_bound(bench, monkeypatch):
     """It cannot know which of the two came first."""
     monkeypatch.setattr(_closing, "_MARGIN", 0.0)
@@ -223,19 +255,15 @@ def test_a_thread_that_is_later_than_libzmqs_timer_says_an_upper_bound(bench, mo
 
 
 def test_ends_are_noticed_while_many_sockets_are_closed_in_one_go(bench, monkeypatch):
-    """Between two of them this thread has a look: the first end is told before the last close is done."""
-    monkeypatch.setattr("zgreen._engine._farewells._OFTEN", 0.0)
-    pipes = [bench.open(zmq.PULL, bind=[ANY]) for _ in range(30)]
-    replies = [bench.close(pipe, 0.0) for pipe in pipes]
-    with_it = []
-    finish = bench.engine._finish
-    monkeypatch.setattr(bench.engine, "_finish", lambda *args: (finish(*args), with_it.append(pipes[0].end.unsent)))
-    bench.engine.post(Reply(bench.hub, lambda _: None), lambda reply: wait_until_readable(bench, pipes[0]))
-    bench.engine.post(Reply(bench.hub, lambda _: None), bench.engine.close, last := bench.open(zmq.PULL), 0.0, 0.0)
+    """The engine looks for them between two closes, so that it is not late for the first ones."""
+    monkeypatch.setattr(_farewells, "_OFTEN", 0.0)
+    first, second = (bench.open(zmq.PULL, bind=[ANY]) for _ in range(2))
+    replies = [bench.close(first, 0.0)]
+    bench.engine.post(Reply(bench.hub, lambda _: None), lambda reply: wait_until_readable(bench, first))
+    replies.append(bench.close(second, 0.0))
     bench.engine._take_mail()
-    assert with_it[-1] == (0, 0)
-    assert [bench.get(reply) for reply in replies] == [(0, 0)] * 30
-    assert bench.ask(bench.engine.close, last, 0.0, 0.0) == (0, 0)
+    assert first.end.unsent == (0, 0)
+    assert [bench.get(reply) for reply in replies] == [(0, 0)] * 2
 
 
 def wait_until_readable(bench, pipe):
@@ -262,6 +290,7 @@ def test_endpoints_of_a_configurator_are_known(bench, order):
     push(pipe, b"1", b"2")
     bench.until(lambda: not pipe.pending())
     reply = bench.close(pipe, 0.2)
+    bench.engine._farewells.reserve.pair = refuse  # so that the socket stays open while its linger runs
     bench.until(lambda: pipe.fd < 0)
     again = bench.open(zmq.DEALER, bind=[name])
     assert not pipe.owner.ends
@@ -459,6 +488,21 @@ def test_a_close_that_gets_no_place_for_a_pair_says_an_upper_bound_when_its_ling
     end = time.monotonic() + 0.3
     assert users.ask(users.engine.close, pipe, 0.3, LIMIT) == (0, sent)
     assert not sent or time.monotonic() >= end
+
+
+def test_a_reserve_makes_room(bench):
+    """It gives a PAIR when no more can be made, and each time that a monitor cannot be started it gives up a socket."""
+    reserve = bench.engine._farewells.reserve
+    reserve.fill()
+    before = open_descriptors()
+    reserve.make_room()
+    wait_for(lambda: open_descriptors() < before, "the socket to end")
+    rooms = []
+    reserve.pair, reserve.make_room = refuse, lambda: rooms.append(1)
+    pipe = stuck(bench, sent=1, queued=0)
+    assert bench.ask(bench.engine.close, pipe, 0.1, LIMIT) == (0, 1)
+    assert rooms
+    del reserve.pair, reserve.make_room
 
 
 def refuse(_context):
