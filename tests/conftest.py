@@ -27,6 +27,9 @@ from support import ANY, LIMIT, close_all, raw_socket, unanswered
 import zgreen
 from zgreen._hub import process
 
+# whole applications, with packages of others: tox -e apps
+collect_ignore = [] if os.environ.get("ZGREEN_TEST_APPS") else ["apps"]
+
 # pytest-timeout raises in whatever greenlet runs when the time is over; this brings it to the main greenlet, so that
 # the test fails.
 gevent.hub.Hub.SYSTEM_ERROR += (pytest.fail.Exception,)

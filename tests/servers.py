@@ -71,10 +71,15 @@ class Gunicorn:
 
     def post(self, body, path="/"):
         """The status of a POST on a connection of its own."""
+        return self.answer(body, path)[0]
+
+    def answer(self, body, path="/"):
+        """The status and the body that a POST gives."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
         with contextlib.closing(connection):
             connection.request("POST", path, body)
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
 
     def get(self, path="/"):
         """The body that a GET gives, on a connection of its own."""
@@ -91,6 +96,18 @@ class Gunicorn:
         deadline = time.monotonic() + LIMIT
         seen = set()
         while not self.workers <= seen:
+            assert time.monotonic() < deadline, self.log
+            seen.add(self.get())
+
+    def settle(self):
+        """Until all workers that have been started and have not ended have answered: see `wait_for_workers`."""
+        deadline = time.monotonic() + LIMIT
+        seen = set()
+        while True:
+            booted = set(re.findall(r"Booting worker with pid: (\d+)", self.log))
+            alive = booted - set(re.findall(r"Worker exiting \(pid: (\d+)\)", self.log))
+            if len(alive) == self._number and alive <= seen:
+                return
             assert time.monotonic() < deadline, self.log
             seen.add(self.get())
 

@@ -37,13 +37,11 @@ APPLICATION = """
             for number in range(int(environ["wsgi.input"].read())):
                 push().put(b"%d" % number)
         elif environ["PATH_INFO"] == "/events":
-            try:
-                stream = zgreen.sse.events(fan().subscribe(""))
-            except zgreen.ClosedError:
-                start_response("503 Service Unavailable", [])
-                return []
             start_response("200 OK", zgreen.sse.HEADERS)
-            return stream
+            try:
+                return zgreen.sse.events(fan().subscribe(""))
+            except zgreen.ClosedError:
+                return zgreen.sse.come_back()
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [str(os.getpid()).encode()]
 """
@@ -157,8 +155,8 @@ def test_pywsgi(peers):
     assert [data for _, data, _ in first] == ["hello"] * STREAMS
     EventSource(port, "/").close()
     with real_threads(1) as spawn:
-        post = spawn(lambda: Gunicorn.post(type("Server", (), {"port": port}), b"%d" % PENDING))
-        assert post.get(timeout=LIMIT) == 200
+        post = spawn(lambda: Gunicorn.answer(type("Server", (), {"port": port}), b"%d" % PENDING))
+        assert post.get(timeout=LIMIT)[0] == 200
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     for client in streams:
@@ -245,6 +243,33 @@ def test_the_parts_of_a_drain():
             "[1, 1] [b'1'] True True 0",
         ],
     ), err
+
+
+def test_a_fan_out_that_is_being_made_when_it_begins_is_closed():
+    """Else its streams would go on for ever."""
+    status, out, err = run(
+        """
+        import gevent, zgreen, zmq
+        from gevent.event import Event
+
+        go_on = Event()
+
+        @zgreen.per_process
+        def fan():
+            channel = zgreen.Channel(zmq.PULL, bind="inproc://a", pump=pump)
+            go_on.wait()
+            return zgreen.Fanout(channel, keep=5)
+
+        pump = zgreen.Pump().start()
+        making = gevent.spawn(fan)
+        gevent.sleep(0.01)
+        from zgreen.gunicorn import worker_int
+        worker_int(None)
+        go_on.set()
+        print(making.get().closed)
+        """
+    )
+    assert (status, out) == (0, "True\n"), err
 
 
 def test_streams_that_do_not_end_are_left():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import gevent
 import gevent.socket
@@ -131,6 +132,10 @@ def test_the_end_of_the_service_ends_streams(service):
     subscription, stream = service.streams[0]
     wait_for(lambda: subscription._inbox.left)
     assert list(stream) == []
+
+
+def test_a_client_that_comes_too_late():
+    assert re.fullmatch(rb"retry: [0-9]{3,4}\n\n", b"".join(sse.come_back()))
 
 
 def test_a_slow_client_is_told_to_come_back(service):

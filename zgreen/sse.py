@@ -103,6 +103,16 @@ def events(
     return stream
 
 
+def come_back() -> list[bytes]:
+    """The body of a response to a client that comes when no subscription is to be had any more, a
+    :class:`zgreen.ClosedError` of ``subscribe``: it tells the client to come again in 0.5 to 2.5 seconds.
+
+    Give it with :data:`HEADERS` and the status 200: after any other status a browser's ``EventSource`` does not come
+    again at all.
+    """
+    return [b"retry: %d\n\n" % (random.uniform(*_RETRY) * 1000)]
+
+
 class EventStream:
     """What :func:`events` returns; the body of one response.
 
@@ -152,7 +162,7 @@ class EventStream:
             return _COMMENT
         if not messages:
             self._over = True
-            return b"retry: %d\n\n" % (random.uniform(*_RETRY) * 1000)
+            return come_back()[0]
         self.sent += len(messages)
         return b"".join([self._event(number, message).encoded() for number, message in messages])
 

@@ -50,9 +50,11 @@ def post(room):
 
 @app.get("/events/<room>")
 def events(room):
-    stream = zgreen.sse.events(
-        fan().subscribe(room, exact=True, replay=10), last_event_id=request.headers.get("Last-Event-ID")
-    )
+    try:
+        subscription = fan().subscribe(room, exact=True, replay=10)
+    except zgreen.ClosedError:  # a browser comes back after 200 only
+        return Response(zgreen.sse.come_back(), headers=zgreen.sse.HEADERS)
+    stream = zgreen.sse.events(subscription, last_event_id=request.headers.get("Last-Event-ID"))
     return Response(stream, headers=zgreen.sse.HEADERS)
 
 

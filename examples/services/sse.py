@@ -36,12 +36,11 @@ def main() -> None:
         if environ["PATH_INFO"] != "/events":
             start_response("200 OK", [("Content-Type", "text/html")])
             return [PAGE]
+        start_response("200 OK", zgreen.sse.HEADERS)
         try:
             subscription = fan.subscribe("ticks", replay=10)
         except zgreen.ClosedError:  # it has been told to end
-            start_response("503 Service Unavailable", [])
-            return []
-        start_response("200 OK", zgreen.sse.HEADERS)
+            return zgreen.sse.come_back()
         return zgreen.sse.events(subscription, last_event_id=environ.get("HTTP_LAST_EVENT_ID"))
 
     gevent.spawn(publish, publisher)

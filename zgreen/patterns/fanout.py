@@ -86,6 +86,8 @@ class Fanout:
     after that is counted as unmatched, and gone. When the channel ends, so do all subscriptions, with the channel's
     error. On the thread of the pump's hub only.
 
+    One that is made after :func:`drain` has begun is closed from the beginning.
+
     With *keep*, a prefix that no subscription here wants any more stays subscribed upstream: the last *keep_topics* of
     them do. So a client that comes back can be given what was published while it was away.
     """
@@ -125,6 +127,8 @@ class Fanout:
         if keep:
             self._start()
         _draining.watch(self)
+        if _draining.draining():  # it began while this was being made: nobody else would close it
+            self.close()
 
     # ------------------------------------------------------------------ what a user sees
 
