@@ -74,8 +74,13 @@ def places(source: list[str], old: list[str]) -> list[tuple[int, int]]:
     ]
 
 
+def fits(sources: dict[str, str], mistake: Mistake) -> bool:
+    """Whether each place of the *mistake* is there, once."""
+    return all(len(places(sources[file].splitlines(), old)) == 1 for file, old, _ in mistake.changes)
+
+
 def check(sources: dict[str, str], mistake: Mistake) -> None:
-    """Fail unless each place of the *mistake* is there, once."""
+    """Fail unless the *mistake* fits."""
     for file, old, _ in mistake.changes:
         count = len(places(sources[file].splitlines(), old))
         text = "\n".join(old)
@@ -96,22 +101,25 @@ def with_mistake(sources: dict[str, str], mistake: Mistake) -> dict[str, str]:
 
 
 def with_switches(sources: dict[str, str], mistakes: Iterable[Mistake], condition: str) -> dict[str, str]:
-    """C++ *sources* in which each mistake, numbered from 1, is made where *condition* (a format) holds.
+    """C++ *sources* in which each mistake that fits, numbered from 1, is made where *condition* (a format) holds.
 
     So the compiler runs once for all of them. What stands in place of lines is a sequence of statements or, where it
     says {planted}, text that holds the right and the wrong and chooses by that.
     """
     made = dict(sources)
-    for number, mistake in enumerate(mistakes, 1):
-        check(sources, mistake)
-        planted = condition.format(number)
-        for file, old, new in mistake.changes:
-            lines = made[file].splitlines()
-            # the last: where another mistake is planted in the same lines, those after its "else" are the right ones
-            start, end = places(lines, old)[-1]
-            if any("{planted}" in line for line in new):
-                lines[start:end] = [line.replace("{planted}", planted) for line in new]
-            else:
-                lines[start:end] = [f"if ({planted}) {{", *new, "} else {", *lines[start:end], "}"]
-            made[file] = "\n".join(lines) + "\n"
+    changes = [
+        (condition.format(number), change)
+        for number, mistake in enumerate(mistakes, 1)
+        if fits(sources, mistake)
+        for change in mistake.changes
+    ]
+    # The longest first: a shorter one may be planted within the lines that stay right, those after "else".
+    for planted, (file, old, new) in sorted(changes, key=lambda item: -len(item[1].old)):
+        lines = made[file].splitlines()
+        start, end = places(lines, old)[-1]
+        if any("{planted}" in line for line in new):
+            lines[start:end] = [line.replace("{planted}", planted) for line in new]
+        else:
+            lines[start:end] = [f"if ({planted}) {{", *new, "} else {", *lines[start:end], "}"]
+        made[file] = "\n".join(lines) + "\n"
     return made

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from cplusplus import CORE, MARKS, PROGRAMS, compile_with
-from planted import read_mistakes, with_switches
+from planted import check, read_mistakes, with_switches
 from support import LIMIT, finish
 
 pytestmark = MARKS
@@ -16,6 +16,7 @@ pytestmark = MARKS
 FLAGS = ("-O1", '-DZGREEN_SYNC="explore_sync.hpp"', "-DZGREEN_USE_POLL")
 PLENTY = 1000  # schedules of a scenario; fewer would mean that it does not do what it should
 
+SOURCES = {path.name: path.read_text() for path in [*CORE.glob("core*.hpp"), *PROGRAMS.glob("*.[ch]pp")]}
 MISTAKES = read_mistakes(PROGRAMS / "explore_mistakes.txt")
 
 
@@ -35,8 +36,7 @@ def run(program, *args):
 def planted(tmp_path_factory):
     """The explorer over headers that have all of the mistakes, each of which is switched on by its number."""
     folder = tmp_path_factory.mktemp("planted")
-    sources = {path.name: path.read_text() for path in [*CORE.glob("core*.hpp"), *PROGRAMS.glob("*.[ch]pp")]}
-    for name, text in with_switches(sources, MISTAKES, "(explore::planted == {})").items():
+    for name, text in with_switches(SOURCES, MISTAKES, "(explore::planted == {})").items():
         (folder / name).write_text(text)
     return compiled(folder, folder, folder)
 
@@ -53,6 +53,7 @@ def test_every_order(tmp_path):
 @pytest.mark.parametrize("number", range(1, len(MISTAKES) + 1), ids=[mistake.name for mistake in MISTAKES])
 def test_finds(planted, number):
     """Each scenario of a planted mistake ends with the schedule in which it shows."""
+    check(SOURCES, MISTAKES[number - 1])
     for scenario in MISTAKES[number - 1].scenarios:
         status, out = run(planted, "--plant", str(number), scenario)
         assert status == 1, out

@@ -45,6 +45,7 @@ struct Scenario {
 
 static const Scenario kScenarios[] = {
     {"put", 3, put, 0},
+    {"put_many", 3, put_many, 0},
     {"put_full_hub", 3, put_full_hub, 0},
     {"put_full_foreign", 3, put_full_foreign, 0},
     {"put_full_quarter", 3, put_full_quarter, 0},
@@ -60,6 +61,8 @@ static const Scenario kScenarios[] = {
     {"getters_take_turns", 2, getters_take_turns, 0},
     {"drop_oldest", 3, drop_oldest, 0},
     {"drop_newest", 3, drop_newest, 0},
+    {"put_back_and_block", 3, put_back_and_block, 0},
+    {"put_back_and_drop", 3, put_back_and_drop, 0},
     {"both_ways", 2, both_ways, 0},
     {"two_sockets", 3, two_sockets, 0},
     {"mail", 3, mail, 0},

@@ -169,7 +169,10 @@ inline void push_against_withdraw(World &w) {
     w.spawn_foreign([&w](const Waiter &) {
         for (const std::string &text : numbered('a', 3)) w.try_push(text);
     });
-    scheduler.spawn("end", [&w] { w.withdraw(); });
+    scheduler.spawn("end", [&w] {
+        w.out->finish();
+        w.withdraw();
+    });
     w.check = [&w] { nothing_lost(w); };
 }
 

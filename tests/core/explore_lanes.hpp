@@ -47,6 +47,17 @@ inline void put(World &w) {
     w.check = [&w] { MUST(w.sent() == numbered('a', 3)); };
 }
 
+// Two at a time.
+inline void put_many(World &w) {
+    w.make_out(10);
+    w.start();
+    w.spawn_hub([&w] {
+        MUST(w.push_all({"a0", "a1"}));
+        MUST(w.push_all({"a2", "a3"}));
+    });
+    w.check = [&w] { MUST(w.sent() == numbered('a', 4)); };
+}
+
 // One thread fills the queue again and again.
 inline void put_full(World &w, size_t out_max, int n, bool hub) {
     w.make_out(out_max);
@@ -194,6 +205,26 @@ inline void drops(World &w, Overflow overflow) {
 }
 inline void drop_oldest(World &w) { drops(w, Overflow::DropOldest); }
 inline void drop_newest(World &w) { drops(w, Overflow::DropNewest); }
+
+// The hub has no memory for what it has popped.
+inline void put_back(World &w, Overflow overflow) {
+    w.make_in(1, overflow);
+    w.start();
+    scheduler.spawn("peer", [&w] {
+        for (const std::string &text : numbered('a', 3)) w.pull.arrive(text);
+    });
+    w.spawn_hub([&w] {
+        w.pop_and_put_back();
+        for (int i = 0; i < 2; ++i) w.try_get();
+    });
+    w.check = [&w] {
+        while (w.try_get()) {}
+        MUST(w.got.size() + w.in->dropped + w.in->waiting() == w.in->received);
+        for (size_t i = 1; i < w.got.size(); ++i) MUST(w.got[i - 1] < w.got[i]);
+    };
+}
+inline void put_back_and_block(World &w) { put_back(w, Overflow::Block); }
+inline void put_back_and_drop(World &w) { put_back(w, Overflow::DropOldest); }
 
 // One socket both ways: any call of one lane may eat the edge of the other.
 inline void both_ways(World &w) {

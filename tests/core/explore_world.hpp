@@ -215,6 +215,19 @@ class World {
         const sync::lock_guard lock(gil);
         return try_push(text, putters->length(), token);
     }
+    bool push_all(const std::vector<std::string> &texts) {
+        const sync::lock_guard lock(gil);
+        std::vector<Message> messages;
+        for (const std::string &text : texts) messages.push_back(message(text));
+        if (!out->push_all(messages)) return false;
+        put.insert(put.end(), texts.begin(), texts.end());
+        return true;
+    }
+    void pop_and_put_back() {
+        const sync::lock_guard lock(gil);
+        Message m;
+        if (in->pop(m) && !in->put_back(m)) m.close(core->api, core->in_hub);
+    }
     void put_waiting(const Waiter &me, const std::string &text) {
         if (try_put(text)) return;
         putters->wait_turn(me, [&] { return try_push(text) || finished; });
@@ -324,7 +337,9 @@ class World {
         MUST(!pipe.ready);
         MUST(!pipe.owes_ring);
         MUST(pipe.idle == (pipe.pending() == 0));
-        MUST(pipe.starved == (pipe.overflow == Overflow::Block && pipe.waiting() >= pipe.in_max));
+        const bool credit = pipe.overflow != Overflow::Block || pipe.waiting() < pipe.in_max;
+        MUST(pipe.starved || credit);
+        MUST(!pipe.starved || pipe.waiting() > pipe.in_max / 2);  // it need not hear of less
     }
     void own() {
         for (;;) {
