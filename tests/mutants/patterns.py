@@ -90,7 +90,7 @@ _AUTH = _in(
 )  # fmt: skip
 
 _INBOX = _in(
-    "patterns/_inbox.py", "test_fanout.py test_select.py test_inbox.py",
+    "patterns/_inbox.py", "test_inbox.py",
     ("                    timer.close()\n", "                    pass\n"),
     ("        if inbox.due:\n            return\n", ""),
     ("        if not self._scheduled:\n            self._scheduled = True\n            self.hub", "        if True:\n            self.hub"),
@@ -108,6 +108,7 @@ _INBOX = _in(
     ("            if self._links and self.ready():\n                self._waker.add(self)", "            pass"),
     ("while self._told < goal:", "while self._told < goal - 1:"),
     ("        self.urgent = False\n        goal", "        goal"),
+    engine="", quick=True,
 )  # fmt: skip
 
 _FANOUT = _in(
@@ -142,6 +143,7 @@ _FANOUT = _in(
     ("        if members:\n            return False\n        del", "        if True:\n            return False\n        del"),
     ("        if self._counts[length] == 1:\n", "        if True:\n"),
     ("            return list(found[0])", "            return found[0]"),
+    engine="", quick=True,
 ) + _in(
     "patterns/subscription.py", "test_fanout.py",
     ("            if self._inbox.full:\n                raise\n", ""),
