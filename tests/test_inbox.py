@@ -79,13 +79,13 @@ def test_one_callback_of_the_loop_for_many_inboxes(waker, monkeypatch):
 
 def test_catching_up_is_over_when_all_have_been_told(waker):
     told = []
-    for number in range(3 * _PASS):
+    for number in range(3 * _PASS + 1):
         inbox = make(waker)
         inbox.link(told.append, number)
         inbox.offer("message")
     waker.urgent = True
     waker.catch_up()
-    assert told == list(range(3 * _PASS))
+    assert told == list(range(3 * _PASS + 1))
     assert not waker.urgent
 
 
@@ -112,6 +112,19 @@ def test_a_getter_that_takes_the_last_one_leaves_the_next_waiting(waker):
     inbox.offer("three")
     gevent.joinall(getters)
     assert messages == ["one", "two", "three"]
+
+
+def test_a_callback_that_takes_the_last_one_leaves_the_next_untold(waker):
+    inbox = make(waker)
+    told = []
+    for name in ("first", "second"):
+        inbox.link(lambda name: told.append((name, inbox.take())), name)
+    inbox.offer("message")
+    passes()
+    assert told == [("first", "message")]
+    inbox.offer("another")
+    passes()
+    assert told == [("first", "message"), ("second", "another")]
 
 
 def test_a_callback_that_links_again_is_told_again(waker):

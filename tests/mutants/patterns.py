@@ -105,7 +105,6 @@ _INBOX = _in(
     ("        self._links.append(_Link(callback, subject))\n        if self.ready():\n            self._waker.add(self)", "        self._links.append(_Link(callback, subject))"),
     ("                link = self._links.pop(0)", "                link = self._links.pop()"),
     ("                if not self._links or not self.ready():", "                if not self._links:"),
-    ("            if self._links and self.ready():\n                self._waker.add(self)", "            pass"),
     ("while self._told < goal:", "while self._told < goal - 1:"),
     ("        self.urgent = False\n        goal", "        goal"),
     engine="", quick=True,
