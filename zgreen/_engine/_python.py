@@ -10,7 +10,6 @@ readable or the hub side touches its pipe.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections import deque
 from collections.abc import Callable
@@ -35,7 +34,6 @@ _POLLIN = int(zmq.POLLIN)
 _POLLOUT = int(zmq.POLLOUT)
 _REQ = int(zmq.REQ)
 _PAIR = int(zmq.PAIR)
-_NOT_NOW = (errno.EAGAIN, errno.EINTR)
 _SOCKET_GONE = (zmq.ETERM, zmq.ENOTSOCK)
 
 
@@ -298,7 +296,7 @@ class PythonEngine(Commands):
 def _not_now(pipe: Pipe, error: zmq.ZMQError) -> bool:
     """Whether an error of `_send` means that libzmq may take the message later. A REQ says EFSM while it waits for a
     reply."""
-    return error.errno in _NOT_NOW or (error.errno == zmq.EFSM and pipe.kind == _REQ)
+    return error.errno == zmq.EAGAIN or (error.errno == zmq.EFSM and pipe.kind == _REQ)
 
 
 def _ring(bell: Bell | None) -> bool:
@@ -315,7 +313,7 @@ def _send_parts(pipe: Pipe, frames: tuple[bytes, ...]) -> None:
         try:
             send(frame, _DONTWAIT if i == last else _DONTWAIT | _SNDMORE)
         except zmq.ZMQError as error:
-            if i and error.errno in _NOT_NOW and pipe.kind != _PAIR:
+            if i and error.errno == zmq.EAGAIN and pipe.kind != _PAIR:
                 # The peer has gone between two frames. libzmq has taken back the ones it had and swallows the rest
                 # of this message, which it must be given, or it would swallow the next one's frames instead.
                 for rest in range(i + 1, last + 1):
@@ -334,7 +332,7 @@ def _receive(pipe: Pipe) -> Any:
             if not frame.more:
                 break
     except zmq.ZMQError as error:
-        if error.errno in _NOT_NOW or error.errno == zmq.EFSM:
+        if error.errno == zmq.EAGAIN or error.errno == zmq.EFSM:
             return None  # EFSM: a REP that owes a reply, a REQ without a request
         raise
     pipe.parts = []
