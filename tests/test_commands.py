@@ -1,18 +1,15 @@
-"""What the owning thread does as it is told, besides messages: flushes, the ends of sockets and of itself; each engine.
+"""What the owning thread does as it is told, besides messages: flushes, failed opens, its own end; each engine.
 
 One step at a time, as in test_pipe.py: this thread plays both sides.
 """
 
 import contextlib
-import gc
-import time
 
 import pytest
 import zmq
-from support import ANY, LIMIT, endpoint_of, inproc, open_descriptors
+from support import ANY, LIMIT, endpoint_of, inproc
 from test_pipe import Bench, numbers, withdrawn
 
-from zgreen._engine import _closing
 from zgreen._engine._api import Plan
 from zgreen._engine._mailbox import Bell
 
@@ -83,7 +80,7 @@ def test_an_open_that_fails_late_leaves_nothing(bench):
     with pytest.raises(ZeroDivisionError, match="no descriptor"):
         bench.ask("open", pipe, Plan(socket, int(zmq.PUSH), (), None, (), ()))
     assert socket.closed
-    assert bench.ask("close", pipe, None, 0) == 0
+    assert bench.ask("close", pipe, None, 0).total == 0
 
 
 def test_an_open_that_fails_last_leaves_nothing(bench, monkeypatch):
@@ -100,7 +97,7 @@ def test_an_open_that_fails_last_leaves_nothing(bench, monkeypatch):
     monkeypatch.undo()
     assert socket.closed
     assert pipe.fd == -1
-    assert bench.ask("close", pipe, None, 0) == 0
+    assert bench.ask("close", pipe, None, 0).total == 0
 
 
 # ---------------------------------------------------------------------- flushes
@@ -185,7 +182,7 @@ def test_the_end_of_the_socket_answers_flushes(bench):
     pipe = bench.open(zmq.PUSH)
     push(pipe, b"x")
     flush = bench.post("flush", pipe)
-    assert bench.ask("close", pipe, 0.0, 0.0) == 1
+    assert bench.ask("close", pipe, 0.0, 0.0).total == 1
     assert bench.done.count(flush) == 1
     assert flush.error.errno == zmq.ENOTSOCK
     with pytest.raises(zmq.ZMQError) as caught:
@@ -213,38 +210,7 @@ def test_libzmq_gets_whole_milliseconds_of_linger_and_no_less(bench):
     bench.ask("open", pipe, Plan(socket, int(zmq.PUSH), (), None, (), ()))
     bench.ask("close", pipe, 0.9, LIMIT)
     assert len(Noting.lingers) == 1
-    assert 800 < Noting.lingers[0] <= 900
-
-
-def test_a_name_over_inproc_is_free_when_the_close_is_reported(bench):
-    """At once: though a peer has not read yet what was sent, and libzmq has not come to the end of the socket."""
-    endpoint = inproc()
-    plan = Plan(None, int(zmq.PUSH), (), None, (endpoint,), ())
-    with contextlib.ExitStack() as stack:
-        pipe = bench.make()
-        bench.ask("open", pipe, plan)
-        for _ in range(20):
-            stack.enter_context(peer(bench, zmq.PULL, connect=endpoint))
-            push(pipe, b"x")
-            bench.until(lambda pipe=pipe: sent(pipe) == 1)
-            closing = bench.post("close", pipe, 0.0, 0.0)
-            while closing not in bench.done:
-                bench.step()
-            assert not bench.engine._by_fd  # over inproc there is no end to wait for
-            pipe = bench.make()
-            bench.ask("open", pipe, plan)
-
-
-def test_a_name_that_was_bound_later_is_free_when_the_close_is_reported(bench):
-    endpoint = inproc()
-    pipe = bench.open(zmq.PUSH)
-    for _ in range(20):
-        bench.ask("bind", pipe, endpoint)
-        other = bench.open(zmq.PUSH)
-        closing = bench.post("close", pipe, 0.0, 0.0)
-        while closing not in bench.done:
-            bench.step()
-        pipe = other
+    assert 900 <= Noting.lingers[0] <= 1000  # with a little more than was asked, so that its own timer is the later one
 
 
 def test_a_name_that_was_unbound_may_be_anothers(bench):
@@ -259,91 +225,12 @@ def test_a_name_that_was_unbound_may_be_anothers(bench):
     bench.until(lambda: other.try_pop(0) == b"x", "the message")
 
 
-@pytest.mark.parametrize(("number", "hwm", "held"), [(4, 10, 4), (10, 4, 4), (4, 0, 4)])
-def test_held_is_what_libzmq_has_and_at_most_its_limit(bench, number, hwm, held):
-    """0 is libzmq's word for no limit."""
-    pipe = bench.open(zmq.PUSH, connect=[NOBODY], options=[(zmq.SNDHWM, hwm)])
-    push(pipe, *numbers(number))
-    bench.until(lambda: sent(pipe) == held)
-    assert bench.ask("close", pipe, 0.05, LIMIT) == number
-    unsent, found, error = pipe.owner.end
-    assert (len(unsent), found, error) == (number - held, held, None)
-
-
-def test_nothing_is_held_when_all_was_sent(bench):
-    with peer(bench, zmq.PULL, bind=ANY) as socket:
-        pipe = bench.open(zmq.PUSH, connect=[endpoint_of(socket)])
-        push(pipe, *numbers(5))
-        assert bench.ask("close", pipe, LIMIT, LIMIT) == 0
-        assert pipe.owner.end == ([], 0, None)
-        assert [socket.recv() for _ in range(5)] == numbers(5)
-
-
-def test_who_asks_for_no_linger_is_told_of_nothing_that_libzmq_held(bench):
-    """It was to be thrown away."""
-    pipe = holding(bench, 3)
-    assert bench.ask("close", pipe, 0.0, LIMIT) == 0
-
-
 def test_who_asked_for_a_linger_is_told_although_it_is_cut_short(bench):
     pipe = holding(bench, 5, hwm=3)
     first = bench.post("close", pipe, LIMIT, LIMIT)
     bench.step(3)
-    assert bench.ask("close", pipe, 0.0, LIMIT) == 5
-    assert first.value == 5
-    unsent, held, _ = pipe.owner.end
-    assert ([frames for frames, _ in unsent], held) == (numbers(3, 5), 3)
-
-
-def test_a_second_close_shortens_the_linger_of_libzmq(bench):
-    """All is with libzmq: it goes on for as long as it was told first, but is waited for no longer."""
-    pipe = holding(bench, 3)
-    first = bench.post("close", pipe, 3.0, LIMIT)
-    bench.step(3)
-    assert bench.ask("close", pipe, 0.01, LIMIT) == 3
-    assert first.value == 3
-    assert len(bench.engine._by_fd) == 1  # its socket has not ended yet: somebody must be there when it does
-
-
-def test_a_second_close_does_not_lengthen_the_linger(bench):
-    """Neither what the pipe still holds ..."""
-    pipe = bench.open(zmq.PUSH)
-    push(pipe, b"x")
-    first = bench.post("close", pipe, 0.05, LIMIT)
-    bench.step(3)
-    assert bench.ask("close", pipe, 10 * LIMIT, 10 * LIMIT) == 1
-    assert first.value == 1
-
-
-def test_a_second_close_does_not_lengthen_the_linger_of_libzmq(bench):
-    """... nor what libzmq holds: it threw that away when the first linger was over, and that is what is counted."""
-    pipe = holding(bench, 3)
-    first = bench.post("close", pipe, 0.1, LIMIT)
-    bench.step(2)
-    assert bench.ask("close", pipe, 10 * LIMIT, 10 * LIMIT) == 3
-    assert first.value == 3
-
-
-def test_a_socket_that_does_not_end_is_waited_for_a_little_longer_than_its_linger():
-    """libzmq's timer may be late; what it reports then still counts."""
-    with zmq.Context() as context:
-        pipe = Closing(context)
-        farewell = _closing.Farewell(pipe, [], 0.5, True)
-        left = farewell.limit - time.monotonic()
-        farewell.drop()
-    assert left - _closing._GRACE / 2 > 0.5
-
-
-class Closing:
-    """A pipe, as far as its farewell is concerned."""
-
-    far = True
-    names = frozenset()
-    sent = 2
-
-    def __init__(self, context):
-        self.socket = context.socket(zmq.PUSH)
-        self.socket.connect(NOBODY)
+    assert bench.ask("close", pipe, 0.0, LIMIT).total == 5
+    assert first.value.total == 5
 
 
 def test_a_socket_without_a_linger_of_its_own_is_closed_at_once(bench):
@@ -367,28 +254,6 @@ def test_the_end_rings_both_bells(bench):
     assert sorted(rung) == ["message", "room"]
 
 
-def test_ends_leave_nothing_behind(bench):
-    """No descriptor, and nothing that the loop would look at."""
-    with peer(bench, zmq.PULL, bind=ANY) as socket:
-        endpoint = endpoint_of(socket)
-
-        def once():
-            pipe = bench.open(zmq.PUSH, connect=[endpoint])
-            push(pipe, b"x")
-            assert bench.ask("close", pipe, LIMIT, LIMIT) == 0
-            assert socket.recv() == b"x"
-
-        once()
-        before = open_descriptors()
-        for _ in range(20):
-            once()
-        bench.step()
-        assert not bench.engine._by_fd
-        assert not bench.engine._farewells
-        gc.collect()
-        assert open_descriptors() <= before + 2  # libzmq's I/O thread may still be at the last connection
-
-
 # ---------------------------------------------------------------------- the end of the thread
 
 
@@ -399,7 +264,7 @@ def test_a_stop_waits_for_sockets_that_are_being_closed(bench):
     stop = bench.post("stop")
     bench.until(lambda: bench.over)
     assert closing in bench.done
-    assert closing.value == 2
+    assert closing.value.total == 2
     assert stop not in bench.done  # only when the thread ends
 
 
