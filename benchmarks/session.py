@@ -57,7 +57,7 @@ def choose(words: list[str], lengths: Lengths) -> list[Scenario]:
 
 
 class Session:
-    """All that the runs of one call share: the programs, who takes part, and who does not and why."""
+    """All that the runs of one call share: the programs, and which candidates take part, or why not."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options

@@ -57,7 +57,7 @@ COMMANDS = (
         "pass messages between a frontend and a backend",
         "--frontend ENDPOINT --backend ENDPOINT",
         "Run a ZeroMQ proxy until Ctrl-C or SIGTERM, which end it with status 0. forwarder: publishers connect to the "
-        "frontend, subscribers to the backend; queue: clients and servers; streamer: those who push and those who "
+        "frontend, subscribers to the backend; queue: clients and servers; streamer: peers that push and peers that "
         "pull. It says where it is bound, and at the end how many frames have passed.",
         (
             ("--frontend tcp://127.0.0.1:5555 --backend tcp://127.0.0.1:5556", "between publishers and subscribers"),

@@ -95,7 +95,7 @@ def add_curve(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Curve:
-    """Socket options for CURVE, and the directory of those who may connect."""
+    """Socket options for CURVE, and the directory with the keys of the clients that may connect."""
 
     options: dict[int, Any]
     clients: Path | None

@@ -184,7 +184,7 @@ COMMANDS = (
         f"was not sent at the end is said, and the exit status is 1. {options.FILES}",
         (
             ("tcp://127.0.0.1:5555 hello", "sends one message"),
-            ("--bind tcp://*:5555 < orders.txt", "sends each line, to whoever connects"),
+            ("--bind tcp://*:5555 < orders.txt", "sends each line, to the peers that connect"),
             ("tcp://127.0.0.1:5555 tick --count 100 --rate 10", "sends one ten times a second"),
             ("tcp://127.0.0.1:5555 --multipart , a,b", "sends one message of two frames"),
         ),

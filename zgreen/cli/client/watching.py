@@ -1,4 +1,4 @@
-"""``zgreen monitor``: what happens on a socket: who connects, is refused, or goes away."""
+"""``zgreen monitor``: the events of a socket: which peers connect, are refused or go away."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ COMMANDS = (
         "ENDPOINT [ENDPOINT ...]",
         "Make a socket, connect or bind it, and show what libzmq reports of it, until --count, --timeout or Ctrl-C: an "
         "event a line, with its endpoint and the reason if something failed. It is a peer as any other: as --type pull "
-        "it takes messages away from those who should have them.",
+        "it takes messages that are meant for others.",
         (
             ("tcp://127.0.0.1:5557", "shows whether a ROUTER, REP or DEALER is there"),
             ("--type sub tcp://127.0.0.1:5556 --count 3", "the first three events with a publisher"),
