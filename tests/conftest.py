@@ -25,7 +25,7 @@ import zmq
 from support import ANY, LIMIT, close_all, raw_socket, unanswered
 
 import zgreen
-from zgreen._hub import process
+from zgreen._hub import shutdown
 
 # whole applications, with packages of others: tox -e apps
 collect_ignore = [] if os.environ.get("ZGREEN_TEST_APPS") else ["apps"]
@@ -57,15 +57,16 @@ def hub_errors():
 def nothing_kept(monkeypatch):
     """After the test: each frame that a native engine made was freed or given to libzmq, or waits in a pipe."""
     cores = []
-    watch = process.watch
+    watch = shutdown.watch
 
-    def watch_and_note(pump):
-        core = getattr(getattr(pump, "_engine", None), "_core", None)  # a proxy is watched, too
-        if core is not None:
-            cores.append(weakref.ref(core))
-        watch(pump)
+    def watch_and_note(one):
+        if isinstance(one, shutdown.Shutdown):  # a proxy is watched, too
+            core = getattr(one.thread.engine, "_core", None)
+            if core is not None:
+                cores.append(weakref.ref(core))
+        watch(one)
 
-    monkeypatch.setattr(process, "watch", watch_and_note)
+    monkeypatch.setattr(shutdown, "watch", watch_and_note)
     yield
     counts = [core.counts() for core in (ref() for ref in cores) if core is not None]
     native = sys.modules.get("zgreen._engine._native")
@@ -77,19 +78,20 @@ def nothing_kept(monkeypatch):
 def nothing_left(hub_errors, nothing_kept):
     """After the test: end what it left open, and see that the threads, the contexts and the replies are gone."""
     yield
-    for proxy in [one for one in tuple(process._pumps) if isinstance(one, zgreen.Proxy)]:
+    gc.collect()  # a pump that was dropped begins to shut down by itself
+    for proxy in [one for one in shutdown.watched() if isinstance(one, zgreen.Proxy)]:
         proxy.close(timeout=LIMIT)
         assert proxy._pool.size == 0, f"{proxy}: its thread lives"
         assert proxy._proxying._context.closed, f"{proxy}: its context is open"
-    for pump in [one for one in tuple(process._pumps) if isinstance(one, zgreen.Pump)]:
-        close_all(pump)
-        pump.shutdown(linger=0, timeout=LIMIT)
-        pool = pump._pool
-        assert pool is None or pool.size == 0, f"{pump}: its thread lives"
-        assert not unanswered(pump), f"{pump}: replies that never came"
-        assert not pump.channels
-        if pump._engine._owns_context:
-            assert pump.context.closed, f"{pump}: its context is open"
+    for one in [one for one in shutdown.watched() if isinstance(one, shutdown.Shutdown)]:
+        thread = one.thread
+        close_all(thread)
+        one.run(0, LIMIT)
+        assert thread.pool is None or thread.pool.size == 0, f"{thread.name}: its OS thread lives"
+        assert not unanswered(thread), f"{thread.name}: replies that never came"
+        assert not thread.members
+        if thread.engine._owns_context:
+            assert thread.engine._context.closed, f"{thread.name}: its context is open"
     gc.collect()
 
 
@@ -98,7 +100,7 @@ def pump():
     """A started pump, shut down after the test."""
     pump = zgreen.Pump("test").start()
     yield pump
-    close_all(pump)
+    close_all(pump._thread)
     pump.shutdown(linger=0)  # what a test wants to have sent it has flushed or received
 
 

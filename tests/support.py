@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from gevent.queue import Empty, ShutDown
 from gevent.threadpool import ThreadPool
 
 import zgreen
+from zgreen._hub.life import Life
 
 # The one number that scales every wait of the suite: raise it on a slow machine, to 35 at most: what a test may take in
 # all is up to 5 times that, and setup.cfg's faulthandler_timeout must not end the run before.
@@ -401,22 +403,22 @@ def drained(queue):
     return items
 
 
-def unanswered(pump):
-    """The replies that the pump's hub, and its native core, still wait for."""
-    core = getattr(pump._engine, "_core", None)
-    return [*pump._link.replies, *(core.replies.values() if core is not None else ())]
+def unanswered(thread):
+    """The replies that the hub of an OwningThread, and its native core, still wait for."""
+    core = getattr(thread.engine, "_core", None)
+    return [*thread.link.replies, *(core.replies.values() if core is not None else ())]
 
 
-def close_all(pump):
-    """Close the channels of a pump that runs; then no reply is waited for any more, or one has leaked.
+def close_all(thread):
+    """Close the channels of an OwningThread that runs; then no reply is waited for any more, or one has leaked.
 
-    A pump's shutdown forgets the replies that never came, so this has to look before.
+    A shutdown forgets the replies that never came, so this has to look before.
     """
-    if pump.closed or not pump._link.here():
+    if thread.state.now is not Life.OPEN or thread.pool is None or not thread.link.here():
         return
-    for channel in pump.channels:
-        channel.close(0)
-    wait_for(lambda: not unanswered(pump), f"the replies to {pump}")
+    for lanes in tuple(thread.members):
+        lanes.close(0, math.inf)
+    wait_for(lambda: not unanswered(thread), f"the replies to {thread.name}")
 
 
 def break_pump(pump, error):
@@ -425,6 +427,6 @@ def break_pump(pump, error):
     def step(_timeout):
         raise error
 
-    pump._engine.step = step
-    pump._engine.mailbox.send(None)  # wakes it from the step that it is in
-    wait_for(lambda: pump._pool.size == 0, "the end of the broken pump's thread")
+    pump._thread.engine.step = step
+    pump._thread.engine.mailbox.send(None)  # wakes it from the step that it is in
+    wait_for(lambda: pump._thread.pool.size == 0, "the end of the broken pump's thread")

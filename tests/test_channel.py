@@ -162,7 +162,7 @@ def test_killed_while_it_is_made(pump):
     making.kill()
     assert not pump.channels
     gate.open()
-    wait_for(lambda: not pump._engine._by_fd, "the socket to be closed")
+    wait_for(lambda: not pump._thread.engine._by_fd, "the socket to be closed")
 
 
 # ---------------------------------------------------------------------- messages
@@ -415,7 +415,10 @@ def test_what_libzmq_held_when_the_linger_ran_out_is_counted(pump, hwm, caplog):
     wait_for(lambda: client.statistics().sent == hwm)
     with caplog.at_level(logging.WARNING, "zgreen"):
         assert client.close(linger=0.05) == 10
-    assert f"{10 - hwm} were still queued, up to {hwm} may have been discarded by libzmq" in caplog.text
+    assert (
+        f"10 messages were not sent: {10 - hwm} were still queued, up to {hwm} may have been discarded by libzmq"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("where", ["first", "last", "command", "alone"])
@@ -450,7 +453,7 @@ def test_a_linger_without_end(pump, linger):
         client.put("x")
         wait_for(lambda c=client, taken=taken: c.statistics().sent == taken)
         patient = gevent.spawn(client.close, linger)
-        wait_for(lambda c=client, taken=taken: c.closed and c._pipe.finished == taken)
+        wait_for(lambda c=client, taken=taken: c.closed and c._lanes.pipe.finished == taken)
         with Channel("PULL", pump=pump):
             assert client.close(linger=0.01) == patient.get(timeout=LIMIT) == 1
     with raw_socket(zmq.PULL, bind=endpoint) as server:
@@ -940,7 +943,7 @@ def test_a_second_close_shortens_the_linger_that_libzmq_has(pump):
     client.put("x")
     wait_for(lambda: client.statistics().sent)
     patient = gevent.spawn(client.close, LIMIT)
-    wait_for(lambda: client._pipe.finished)
+    wait_for(lambda: client._lanes.pipe.finished)
     with gevent.Timeout(LIMIT / 2):
         client.close(linger=0)
         patient.get()
@@ -954,15 +957,15 @@ def test_a_second_close_shortens_the_linger_that_libzmq_has(pump):
 def test_close_is_bounded_whatever_the_peer_does(pump, bound, connected):
     """Over inproc libzmq ends a socket when its peer has read all: a peer that does not read must not hold close()."""
     server, client = channels(pump, bound, connected, recv_maxsize=1)
-    if client._kind.name == "REP":
+    if client.socket_type == "REP":
         server.put("a request that is never answered")
         assert client.get()
         server, client = client, server
-    elif client._kind.name != "REQ":
+    elif client.socket_type != "REQ":
         for i in range(10):
             client.put(b"%d" % i)
         assert client.flush(LIMIT)
-    for channel in (server, client) if client._kind.name == "REQ" else (client,):
+    for channel in (server, client) if client.socket_type == "REQ" else (client,):
         with gevent.Timeout(LIMIT / 2):
             channel.close(linger=0.05)
         assert channel not in pump.channels
@@ -1143,20 +1146,23 @@ def test_put_from_the_hub_itself(pump):
     assert server.get() == b"from the hub"
 
 
-def test_what_was_refused_is_told_before_the_end(pump):
+def test_what_was_refused_is_told_before_the_end(pump, monkeypatch):
     """Though both happen between two looks of the hub, which finds them in two places."""
     router = Channel(zmq.ROUTER, bind=ANY, options={zmq.ROUTER_MANDATORY: 1}, pump=pump)
-    link, told = pump.link, []
+    link, told = pump._thread.link, []
     router.on_error = lambda *_: told.append("refused")
-    router.at_end.append(lambda: told.append("the end"))
+    leave = router._lanes._leave
+    monkeypatch.setattr(router._lanes, "_leave", lambda: (link.reports.add(told.append, "the end"), leave()))
     look = link.look
 
     def look_and_be_late(into):
         look(into)
         link.look = look
         router.put([b"nobody", b"x"])
-        router.begin_close(0.0, 0.0)
-        block_hub_until(lambda: router.ended in [getattr(item, "func", None) for item in tuple(link.mailbox._items)])
+        router._lanes.begin_close(0.0, 0.0)
+        block_hub_until(
+            lambda: router._lanes.ended in [getattr(item, "func", None) for item in tuple(link.mailbox._items)]
+        )
 
     link.look = look_and_be_late
     link.take_mail()

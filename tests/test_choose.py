@@ -26,7 +26,7 @@ def test_native_is_the_default_where_it_is_built(monkeypatch):
         assert (wanted == "yes") is BUILT
     with zgreen.Pump() as pump:
         assert pump.engine == ("native" if BUILT else "python")
-        assert type(pump._engine).__name__ == ("NativeEngine" if BUILT else "PythonEngine")
+        assert type(pump._thread.engine).__name__ == ("NativeEngine" if BUILT else "PythonEngine")
 
 
 @pytest.mark.parametrize("name", ["python", *(["native"] if BUILT else [])])

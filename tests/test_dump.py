@@ -250,7 +250,7 @@ def test_the_last_error(pump):
 
 def test_a_broken_pump(pump, caplog):
     break_pump(pump, RuntimeError("a test breaks it"))
-    wait_for(lambda: pump.error() is not None and pump.statistics().last_error)
+    wait_for(lambda: pump.closed and pump.statistics().last_error)
     lines = pump.dump().splitlines()
     assert lines[0].startswith("<zgreen.Pump 'test'>: has ended by an error in its owning thread")
     assert "  last error: RuntimeError: a test breaks it" in lines

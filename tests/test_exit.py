@@ -425,7 +425,7 @@ def test_importing_zgreen_does_nothing():
         forks = []
         real, os.register_at_fork = os.register_at_fork, lambda **calls: forks.append(calls)
         before = state()
-        import zgreen, zgreen._hub.process
+        import zgreen, zgreen._hub.shutdown
         assert state() == before, (before, state())
         assert not forks, forks
         # and it is not for lack of looking

@@ -133,7 +133,7 @@ def test_pumps_leak_nothing():
         for _ in range(number):
             with zgreen.Pump() as pump:
                 zgreen.Channel(zmq.PUSH, bind="inproc://x", pump=pump)
-            assert pump._pool.size == 0
+            assert pump._thread.pool.size == 0
 
     cycle(5)
     gc.collect()

@@ -16,8 +16,9 @@ from support import LIMIT, Gate, Interrupted, block_hub_until, interruptions, ou
 from zgreen._engine._mailbox import Mailbox
 from zgreen._engine._pipe import Pipe, Streak
 from zgreen._hub.line import _GreenletWaiter
-from zgreen._hub.link import Link, TimedOut, wait_within
+from zgreen._hub.link import Link
 from zgreen._hub.queues import RecvQueue, SendQueue
+from zgreen._hub.wait import Deadline, TimedOut, wait_within
 
 real_sleep = monkey.get_original("time", "sleep")
 
@@ -301,7 +302,7 @@ def test_a_signal_handler_that_raises_leaves_nobody_in_line(bench):
     """Wherever it does so: on the way into the line, at the turn, or on the way out."""
     line = bench.receives.line
     number = -1
-    for number in interruptions(lambda: line.wait_turn(lambda: True, None), "_hub/line.py"):
+    for number in interruptions(lambda: line.wait_turn(lambda: True, Deadline(None)), "_hub/line.py"):
         assert not line.who(), f"at place {number}"
         assert bench.pipe.message_bell is None
         assert line._now == 0
@@ -341,7 +342,7 @@ def test_a_signal_handler_that_raises_leaves_no_timer(monkeypatch):
 
     monkeypatch.setattr(gevent, "Timeout", Noted)
     number = -1
-    for number in interruptions(lambda: wait_within(LIMIT, lambda: None), "_hub/link.py", "gevent/timeout.py"):
+    for number in interruptions(lambda: wait_within(LIMIT, lambda: None), "_hub/wait.py", "gevent/timeout.py"):
         assert not [timer for timer in timers if timer.pending], f"at place {number}"
     assert number >= 5
 
@@ -422,7 +423,7 @@ def test_a_thread_rung_between_its_look_and_its_wait(bench):
         return bench.pipe.try_pop(0) is not None
 
     with real_threads(1) as spawn:
-        spawn(line.wait_turn, attempt, LIMIT).get()
+        spawn(line.wait_turn, attempt, Deadline(LIMIT)).get()
     assert len(attempts) == 2
 
 
@@ -437,16 +438,16 @@ def test_a_greenlet_rung_between_its_look_and_its_wait(bench):
             return False
         return bench.pipe.try_pop(0) is not None
 
-    line.wait_turn(attempt, LIMIT)
+    line.wait_turn(attempt, Deadline(LIMIT))
     assert len(attempts) == 2
 
 
 def test_a_turn_that_never_comes(bench):
     """TimedOut, in a greenlet and in a thread, and nobody is left in the line."""
     with pytest.raises(TimedOut):
-        bench.receives.line.wait_turn(lambda: False, 0.01)
+        bench.receives.line.wait_turn(lambda: False, Deadline(0.01))
     with real_threads(1) as spawn:
-        assert isinstance(spawn(outcome, bench.receives.line.wait_turn, lambda: False, 0.01).get(), TimedOut)
+        assert isinstance(spawn(outcome, bench.receives.line.wait_turn, lambda: False, Deadline(0.01)).get(), TimedOut)
     assert len(bench.receives.line) == 0
 
 

@@ -351,7 +351,7 @@ def test_monitor_that_nobody_reads_stalls_nothing(pump):
         spawn(strangers).get(timeout=LIMIT)
         peer.connect(endpoint)
         peer.send(b"x")
-        block_hub_until(lambda: server._pipe.counts().received, "a message from libzmq's I/O thread")
+        block_hub_until(lambda: server._lanes.pipe.counts().received, "a message from libzmq's I/O thread")
         assert server.get(timeout=LIMIT) == b"x"
         # of each: accepted, handshake failed, disconnected
         wait_for(lambda: monitor.dropped >= 3 * rounds - 10, "all events to have come")
@@ -394,7 +394,7 @@ def test_nothing_is_left_of_monitors(pump):
 def test_nothing_is_left_of_a_monitored_channel_whose_making_was_killed(monkeypatch, pump, nth):
     """While it waits for its socket, for the monitor's PAIR, or for the start of the monitor."""
     zgreen.Channel(zmq.PULL, pump=pump, monitor=True).close()
-    before, post = open_descriptors(), pump.post
+    before, post = open_descriptors(), pump._thread.post
 
     def post_and_die(command, *args):
         call = post(command, *args)
@@ -406,7 +406,7 @@ def test_nothing_is_left_of_a_monitored_channel_whose_making_was_killed(monkeypa
     for _ in range(10):
         posted = []
         with monkeypatch.context() as patch:
-            patch.setattr(pump, "post", post_and_die)
+            patch.setattr(pump._thread, "post", post_and_die)
             making = gevent.spawn(zgreen.Channel, zmq.PULL, pump=pump, monitor=True)
             assert isinstance(making.get(timeout=LIMIT), gevent.GreenletExit)
         assert posted[nth - 1] == ["open", "open", "monitor"][nth - 1]
@@ -611,12 +611,12 @@ def test_endpoints_that_libzmq_reports_under_one_name(endpoint, known):
 
 def test_connect_while_wait_connected_opens_the_monitor(monkeypatch, pump):
     """It waits until libzmq has been asked to tell of it."""
-    posted, post = [], pump.post
+    posted, post = [], pump._thread.post
     with raw_socket(zmq.PULL, bind=ANY) as puller, zgreen.Channel(zmq.PUSH, pump=pump) as client:
         waiter = gevent.spawn(client.wait_connected, LIMIT)
         gevent.sleep(0)
         assert not waiter.ready()
-        monkeypatch.setattr(pump, "post", lambda *args: posted.append(args[0].__name__) or post(*args))
+        monkeypatch.setattr(pump._thread, "post", lambda *args: posted.append(args[0].__name__) or post(*args))
         client.connect(endpoint_of(puller))
         assert posted == ["monitor", "connect"]
         assert waiter.get(timeout=LIMIT)
@@ -658,7 +658,7 @@ def test_wait_connected_whose_monitor_opens_while_a_thread_connects_says_that_it
         waiter = gevent.spawn(outcome, client.wait_connected, LIMIT)
         gevent.sleep(0)
         task = spawn(client.connect, endpoint_of(puller))
-        block_hub_until(lambda: client.attached, "the thread to connect")
+        block_hub_until(lambda: client._lanes.endpoints.attached, "the thread to connect")
         assert isinstance(waiter.get(timeout=LIMIT), RuntimeError)
         task.get(timeout=LIMIT)
 
@@ -874,7 +874,7 @@ def test_pub_whose_subscriptions_nobody_asks_about_does_not_fill_up(pump):
         for number in range(3000):
             sub.subscribe(b"%d" % number)
         assert all(pub.wait_subscriber(b"%d" % number, LIMIT) for number in range(3000))
-        assert pub._pipe.waiting() == 0
+        assert pub._lanes.pipe.waiting() == 0
 
 
 def test_under_monkey_patching():

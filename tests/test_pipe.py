@@ -766,11 +766,13 @@ def test_push_over_knows_no_limit(bench):
     assert withdrawn(pipe) == [*numbers(4), (b"4", b"5")]
 
 
-def test_nothing_is_pushed_into_a_closed_pipe(bench):
+def test_nothing_new_is_pushed_into_a_closed_pipe(bench):
     pipe = bench.make()
     pipe.open = False
-    assert [pipe.offer(b"0"), pipe.offer_now(b"0"), pipe.try_push(b"0", None, 0), pipe.push_over(b"0")] == [False] * 4
+    assert [pipe.offer(b"0"), pipe.offer_now(b"0"), pipe.try_push(b"0", None, 0)] == [False] * 3
     assert pipe.pending() == 0
+    assert pipe.push_over(b"0")  # for what was put elsewhere before the close
+    assert pipe.withdraw() == [(b"0", None)]
 
 
 def test_nothing_is_pushed_when_the_owning_thread_has_looked_for_the_last_time(bench):

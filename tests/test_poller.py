@@ -12,7 +12,7 @@ from support import LIMIT, channels, open_descriptors
 
 import zgreen
 from zgreen._engine._poller import EpollPoller, ZmqPoller
-from zgreen._hub import pump as pump_module
+from zgreen._hub import thread as thread_module
 
 pytestmark = pytest.mark.once
 
@@ -119,9 +119,9 @@ def test_epoll_gives_its_descriptor_back():
 
 def test_an_engine_without_epoll_passes_messages(monkeypatch):
     """As on platforms that have none: both ways, through many sockets, and it ends."""
-    monkeypatch.setattr(pump_module, "_select_original", lambda name: None)
+    monkeypatch.setattr(thread_module, "_select_original", lambda name: None)
     with zgreen.Pump("no epoll", engine="python") as pump:
-        assert isinstance(pump._engine._poller, ZmqPoller)
+        assert isinstance(pump._thread.engine._poller, ZmqPoller)
         pairs = [channels(pump, "REP", "REQ") for _ in range(10)]
         for round_ in range(10):
             for _, client in pairs:

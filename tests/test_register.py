@@ -28,6 +28,7 @@ from support import (
 
 import zgreen
 from zgreen import register_socket
+from zgreen._hub.wait import Deadline
 from zgreen._sockets import kind_of
 
 TYPES = ["PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "XPUB", "XSUB", "PULL", "PUSH", "STREAM"]
@@ -674,11 +675,11 @@ def test_the_linger_of_close_holds_for_what_in_held(pump):
     wait_for(lambda: in_.is_shutdown)
     for _ in range(3):  # whatever ends with the feeder has had its turn
         gevent.sleep(0)
-        pump.post(pump.commands.ping).wait()
+        pump._thread.post(pump._thread.engine.ping).wait(Deadline(LIMIT))
     assert not closing.dead
     # a peer comes; a closing channel takes no commands, so it is brought to the socket by the owning thread's own hand
     server = zgreen.Channel(
-        zmq.PULL, bind=endpoint, pump=pump, configurator=lambda _: channel._pipe.socket.connect(endpoint)
+        zmq.PULL, bind=endpoint, pump=pump, configurator=lambda _: channel._lanes.pipe.socket.connect(endpoint)
     )
     assert server.get() == b"x"
     assert closing.get() == 0
@@ -723,7 +724,7 @@ def test_closing_with_an_in_whose_shutdown_fails(by, caplog):
     in_ = CannotBeShutDown()
     with raw_socket(zmq.PULL, bind=ANY) as server, zgreen.Pump() as pump:
         channel = registered(pump, "PUSH", endpoint_of(server), in_=in_)
-        feeders = [callback.__self__._greenlet for callback in channel.before_close]
+        feeders = [channel._lanes.feeder._greenlet]
         gevent.sleep(0)  # it waits in in_.get()
         for i in range(10):
             in_.put(b"%d" % i)

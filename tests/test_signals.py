@@ -240,11 +240,11 @@ def test_a_handler_that_raises_loses_no_mail(pump, hub_errors):
             getter = gevent.spawn(pull.get)
             wait_for(lambda: pull.statistics().getters)
             push.send(b"a message")
-            block_hub_until(lambda: readable(pump.link.mailbox))
+            block_hub_until(lambda: readable(pump._thread.link.mailbox))
             return getter
 
         getter, number = wait_and_send(), -1
-        for number in interruptions(pump.link._on_ring, "_hub/link.py", "_engine/_mailbox.py", "/weakref.py"):
+        for number in interruptions(pump._thread.link._on_ring, "_hub/link.py", "_engine/_mailbox.py", "/weakref.py"):
             assert getter.get(timeout=LIMIT) == b"a message", f"at place {number}"
             hub_errors.clear()
             getter = wait_and_send()

@@ -23,7 +23,7 @@ from support import (
 
 import zgreen
 from zgreen import Channel, Event
-from zgreen._hub import events as events_module
+from zgreen._hub import tracer as tracer_module
 
 
 @pytest.fixture
@@ -67,16 +67,21 @@ def test_the_way_of_a_message(pump, events):
     assert put.time <= received.time <= got.time <= ended
 
 
-def test_the_hub_calls_it(pump):
-    """Not the greenlet that puts, and not within its put."""
+def test_it_is_called_in_a_greenlet_that_may_wait(pump):
+    """Not in the greenlet that puts, nor within its put, and not in the hub itself."""
     callers = []
-    pump.on_event = lambda event: callers.append((event.kind, gevent.getcurrent() is pump.link.hub))
+
+    def callback(event):
+        gevent.sleep(0)
+        callers.append(gevent.getcurrent())
+
+    pump.on_event = callback
     server, client = channels(pump, "PULL", "PUSH")
     client.put("x")
     assert callers == []
     server.get()
     wait_for(lambda: len(callers) == 4)
-    assert all(by_hub for _, by_hub in callers)
+    assert not {gevent.getcurrent(), pump._thread.link.hub} & set(callers)
 
 
 def test_a_callback_that_raises(pump, caplog):
@@ -123,12 +128,16 @@ def test_off_by_default_and_free(pump):
     """The queues and the short way of a channel are the plain ones before, without and after."""
 
     def ways(channel):
-        return type(channel._sends), type(channel._receives), channel._pipe.direct_puts, channel._pipe.direct_gets
+        return (
+            channel._lanes.tracer is None,
+            channel._lanes.pipe.direct_puts,
+            channel._lanes.pipe.direct_gets,
+        )
 
     early = Channel("PAIR", pump=pump)
     assert pump.on_event is None
     before = ways(early)
-    assert before[2:] == (True, True)
+    assert before == (True, True, True)
     pump.on_event = print
     late = Channel("PAIR", pump=pump)
     assert all(a != b for a, b in zip(before, ways(early), strict=True))
@@ -392,7 +401,7 @@ def test_publishers_and_subscriptions(pump, events):
 
 def test_a_hub_that_does_not_run_for_long(pump, events, caplog, monkeypatch):
     """No more events wait than memory allows for; what is lost is said."""
-    monkeypatch.setattr(events_module, "_BACKLOG", 10)
+    monkeypatch.setattr(tracer_module, "_BACKLOG", 10)
     client = Channel("PUSH", pump=pump, send_maxsize=None)
     with real_threads(1) as spawn, caplog.at_level(logging.WARNING, "zgreen"):
         put = spawn(lambda: [client.put("x") for _ in range(50)])

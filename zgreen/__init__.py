@@ -10,7 +10,6 @@ from ._errors import ClosedError as ClosedError
 from ._errors import ForkedError as ForkedError
 from ._errors import ZgreenError as ZgreenError
 from ._hub.channel import Channel as Channel
-from ._hub.events import Event as Event
 from ._hub.monitor import Monitor as Monitor
 from ._hub.monitor import MonitorEvent as MonitorEvent
 from ._hub.on_signal import dump_on_signal as dump_on_signal
@@ -19,6 +18,7 @@ from ._hub.pump import get_pump as get_pump
 from ._hub.register import register_socket as register_socket
 from ._hub.statistics import ChannelStatistics as ChannelStatistics
 from ._hub.statistics import PumpStatistics as PumpStatistics
+from ._hub.tracer import Event as Event
 from ._per_process import per_process as per_process
 from ._version import __version__ as __version__
 from .patterns.fanout import Fanout as Fanout

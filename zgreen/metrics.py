@@ -22,6 +22,7 @@ except ImportError as error:
 
 from . import Channel, ChannelStatistics, Pump, PumpStatistics
 from ._arguments import check_seconds
+from ._hub import seam
 from ._metric_names import CAUSES, COUNTERS, GAUGES, OF_CHANNELS, OF_PUMPS
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -71,7 +72,7 @@ class Collector(_Collector):
         rows: list[_Row] = [([pump.name], pump.statistics()) for pump in self._pumps]
         yield from _families("zgreen_pump_", ["pump"], rows, (*GAUGES, *OF_PUMPS))
         if self._channels:
-            rows = [_row(pump, number, channel) for pump in self._pumps for number, channel in pump.numbered()]
+            rows = [_row(pump, number, channel) for pump in self._pumps for number, channel in seam.numbered(pump)]
             labels = ["pump", "channel", "socket_type", "endpoint"]
             yield from _families("zgreen_channel_", labels, rows, (*GAUGES, *OF_CHANNELS))
 

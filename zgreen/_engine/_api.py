@@ -141,8 +141,8 @@ class Pipe(Protocol):
         """
 
     def push_over(self, frames: Any) -> bool:
-        """Append *frames* whatever the limit of the queue: for what was put elsewhere before a close. False if it is
-        too late, as the pipe is closed."""
+        """Append *frames* whatever the limit of the queue, and even if the pipe is not open any more: for what was put
+        elsewhere before a close. False if it is too late, as the pipe is finished."""
 
     def try_send(self, frames: Any, reply: Reply) -> bool:
         """Append *frames*, whatever the limit of the queue, to be tried but once: as soon as libzmq has the messages
@@ -234,7 +234,7 @@ class Engine(Protocol):
     # ---- commands: the owning thread calls them, in the order in which they were posted
 
     def ping(self, reply: Reply) -> None:
-        """Do nothing but complete *reply*."""
+        """Do nothing but complete *reply*, with True."""
 
     def open(self, reply: Reply, pipe: Any, plan: Plan) -> None:
         """Make the socket of *pipe*; the reply's value is its last endpoint, or ``""``. The socket is closed again if

@@ -110,7 +110,7 @@ class Commands:
             reply.complete(error=error)
 
     def ping(self, reply: Reply) -> None:
-        reply.complete()
+        reply.complete(True)
 
     def open(self, reply: Reply, pipe: Any, plan: Plan) -> None:
         if self._stops or pipe.finished:

@@ -165,7 +165,7 @@ cdef class NativePipe:
         return self.p.has_room(reserved) and self.push(frames, reply, False)
 
     def push_over(self, frames):
-        return self.p.open.load() and self.push(frames, None, False)
+        return self.push(frames, None, False)
 
     def try_send(self, frames, reply):
         return self.p.open.load() and self.push(frames, reply, True)

@@ -225,7 +225,7 @@ class Pipe:
 
     def push_over(self, frames: Any) -> bool:
         """See `_api.Pipe`."""
-        return self.open and self._push(frames, None)
+        return self._push(frames, None)
 
     def try_send(self, frames: Any, reply: Reply) -> bool:
         """See `_api.Pipe`."""

@@ -14,74 +14,83 @@ At rest the socket is strict, so that a put() beside all this waits as it always
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import zmq
 from gevent.queue import Empty, Full
 
-from .._engine._api import Pipe
+from .._engine._api import Command, Engine, Pipe
 from .._message import Frames
-from .events import measure
 from .line import Line
-from .link import Link, TimedOut
+from .link import Link
+from .tracer import Tracer, measure
+from .wait import Deadline, TimedOut
 
-if TYPE_CHECKING:
-    from .channel import Channel
+
+class Lanes(Protocol):
+    """What an exchange needs of the channel's lanes."""
+
+    link: Link
+    pipe: Pipe
+    tracer: Tracer | None
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def engine(self) -> Engine: ...
+    def put(self, message: Any, block: bool, timeout: float | None) -> None: ...
+    def get(self, block: bool, timeout: float | None) -> Any: ...
+    def flush(self, timeout: float | None) -> bool: ...
+    def command(self, command: Command, *args: Any) -> Any: ...
+    def post(self, command: Command, *args: Any) -> Any: ...
+    def put_error(self) -> BaseException | None: ...
 
 
 class Exchange:
-    """What a REQ channel has beside its queues once somebody has called its request()."""
+    """What a REQ channel has beside its queues once request() was called. The hub's thread alone touches it."""
 
-    def __init__(self, channel: Channel, link: Link, pipe: Pipe, call: Callable[..., Any]) -> None:
-        self._channel = channel
-        self._link = link
-        self._pipe = pipe
-        self._call = call
-        self._commands = channel.pump.commands
-        # the hub's thread alone from here on
-        self._line = Line(link, lambda: self._turn is None, lambda *_: None)  # who waits for a turn; no thread rings
-        self._turn: object | None = None  # whose turn it is
+    def __init__(self, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._pipe = lanes.pipe
+        # The waiters for a turn. No other thread rings them.
+        self.line = Line(lanes.link, lambda: self._turn is None, lambda *_: None)
+        self._turn: object | None = None  # the mark of the greenlet whose turn it is
         self._correlates = False  # all that the REQ may still get a reply to was sent with REQ_CORRELATE
         self._answered = 0  # how many were sent when the last reply was got; -1: a reply may still come
-        # what the restart command has sent: the pipe did not count it
+        # What the restart command has sent, which the pipe did not count.
         self.restarts = 0
         self.restart_bytes = 0
 
     def request(self, frames: Frames, timeout: float | None) -> Any:
         """See `Channel.request`."""
-        if not self._link.here() or not self._link.may_wait():
+        link = self._lanes.link
+        if not link.here() or not link.may_wait():
             raise RuntimeError("request() works in greenlets of the pump's hub: in another thread make a channel there")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = Deadline(timeout)
         turn = object()
         try:
-            try:  # around the taking, too: a signal handler may raise right after it
+            try:  # around taking the turn, too: a signal handler may raise right after it
                 self._take_turn(turn, deadline)
                 return self._exchange(frames, deadline)
             finally:
                 if self._turn is turn:
                     self._turn = None
-                    self._line.nudge()
+                    self.line.nudge()
         except (Full, Empty, TimedOut):
-            raise TimeoutError(f"{self._channel}: no reply within {timeout:g} s") from None
+            raise TimeoutError(f"{self._lanes.name}: no reply within {timeout:g} s") from None
 
-    def who(self) -> list[tuple[Any, float]]:
-        """Who waits for a turn; see `Line.who`."""
-        return self._line.who()
-
-    def _take_turn(self, turn: object, deadline: float | None) -> None:
+    def _take_turn(self, turn: object, deadline: Deadline) -> None:
         def attempt() -> bool:
             if self._turn is not None:
                 return False
             self._turn = turn
             return True
 
-        if len(self._line) or not attempt():
-            self._line.wait_turn(attempt, _left(deadline))
+        if len(self.line) or not attempt():
+            self.line.wait_turn(attempt, deadline)
 
-    def _exchange(self, frames: Frames, deadline: float | None) -> Any:
-        pipe = self._pipe
+    def _exchange(self, frames: Frames, deadline: Deadline) -> Any:
+        lanes, pipe = self._lanes, self._pipe
         at_rest = pipe.counts().sent == self._answered and not pipe.pending() and not pipe.waiting()
         self._answered = -1
         if not at_rest:
@@ -89,39 +98,41 @@ class Exchange:
         else:
             sent = False
             if not self._correlates:
-                self._call(self._commands.set_option, zmq.REQ_CORRELATE, 1)
+                self._set(zmq.REQ_CORRELATE, 1)
                 self._correlates = True
         if not sent:
-            self._channel.put(frames, True, _left(deadline))
-        reply = self._channel.get(True, _left(deadline))
+            lanes.put(frames, True, deadline.left())
+        reply = lanes.get(True, deadline.left())
         self._answered = pipe.counts().sent
         return reply
 
-    def _restart(self, frames: Frames, deadline: float | None) -> bool:
+    def _restart(self, frames: Frames, deadline: Deadline) -> bool:
         """Give up the reply that may still come, and send instead; False if libzmq has nobody to send it to now."""
+        lanes = self._lanes
         try:
             if self._pipe.pending():
-                self._call(self._commands.set_option, zmq.REQ_RELAXED, 1)
-                if not self._channel.flush(_left(deadline)):
+                self._set(zmq.REQ_RELAXED, 1)
+                if not lanes.flush(deadline.left()):
                     raise TimedOut
-            self._call(self._commands.set_option, zmq.REQ_CORRELATE, 0 if self._correlates else 1)
+            self._set(zmq.REQ_CORRELATE, 0 if self._correlates else 1)
         except BaseException:
-            if not self._channel.closed:  # at rest it is strict; the next command comes after this one
-                self._channel.pump.post(self._commands.set_option, self._pipe, zmq.REQ_RELAXED, 0)
+            if lanes.put_error() is None:  # at rest the socket is strict; the next command comes after this one
+                lanes.post(lanes.engine.set_option, zmq.REQ_RELAXED, 0)
             raise
         try:
             while True:
-                self._channel.get(False)
+                lanes.get(False, None)
         except Empty:
             pass
-        self._correlates = True  # before the command: it is carried out even if who waits for it is killed
-        sent = bool(self._call(self._commands.restart, frames))
+        self._correlates = True  # before the command: it is carried out even if its caller is killed
+        sent = bool(lanes.command(lanes.engine.restart, frames))
         if sent:
             self.restarts += 1
             self.restart_bytes += measure(frames)[0]
-            self._channel.sent_by_command(frames)
+            if lanes.tracer is not None:
+                lanes.tracer.tell("put", frames)
+                lanes.tracer.tell("sent", frames)
         return sent
 
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    def _set(self, option: int, value: int) -> None:
+        self._lanes.command(self._lanes.engine.set_option, option, value)

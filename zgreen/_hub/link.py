@@ -1,65 +1,85 @@
-"""The hub's end of the crossing: its mailbox, the watcher that listens, and who is on which thread.
+"""Link: one hub as the owning thread and foreign threads see it. Hub side; imports gevent and the leaves.
 
-Owns the io watcher and the mailbox into which the owning thread writes; hub side; imports gevent and the leaves.
+It owns the hub's mailbox, the io watcher that listens for rings, the answers that have not come yet, and the reports.
 """
 
 from __future__ import annotations
 
-import math
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import gevent
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 
 from .._engine._mailbox import Mailbox, Reply
+from .reports import Reports
 
+_get_ident = monkey.get_original("_thread", "get_ident")
 _threads = monkey.get_original("_thread", "_local")()
-_poll = monkey.get_original("select", "poll")
-
-_LONGEST_POLL = 1e6  # seconds
 
 Inbox: TypeAlias = "deque[Callable[[], Any]]"
 
 
 def _nothing(_inbox: Inbox) -> None:
-    """In place of an engine's `look`."""
+    """Stand in for the engine's `look` before there is an engine and after its end."""
 
 
-class _Thread:
-    """A thread, by a mark that ends with it; its ident may be the next one's."""
+class _Mark:
+    """It lives as long as its thread. The system gives a thread's number to another one later, so it proves nothing."""
 
 
-def _this_thread() -> _Thread:
+def _this_thread() -> _Mark:
     try:
-        thread: _Thread = _threads.mark
+        mark: _Mark = _threads.mark
     except AttributeError:
-        thread = _threads.mark = _Thread()
-    return thread
+        mark = _threads.mark = _Mark()
+        _threads.last = _Last()  # a thread's marks end in the order in which they were set
+    return mark
+
+
+class _Last:
+    """Destroys the hubs whose threads have ended, when all else of such a thread is done.
+
+    gevent throws a LoopExit into the hub's parent for that, and the interpreter keeps it, with all frames on the stack,
+    as the thread is ending. Called from here there are none of ours.
+    """
+
+    hubs: ClassVar[deque[gevent.hub.Hub]] = deque()  # each thread appends its own, and takes it
+
+    def __del__(self) -> None:
+        for _ in range(len(self.hubs)):
+            hub = self.hubs.popleft()
+            if hub.thread_ident != _get_ident():
+                self.hubs.append(hub)
+            elif hub.loop is not None:
+                hub.destroy(destroy_loop=True)
 
 
 class Link:
-    """One hub, as the owning thread and foreign threads see it."""
+    """One hub, seen from other threads; made on the hub's thread."""
 
-    def __init__(self, hub: gevent.hub.Hub) -> None:
-        """On the hub's thread."""
+    def __init__(self, hub: gevent.hub.Hub, on_thread_end: Callable[[], Any] = lambda: None) -> None:
+        """*on_thread_end* is called when the hub's thread has ended, on that thread, after its last Python code."""
         self.hub = hub
-        self._thread = weakref.ref(_this_thread())
+        self._thread = weakref.ref(_this_thread(), lambda _: on_thread_end())
         self.mailbox: Mailbox[Callable[[], Any]] = Mailbox()
-        self.replies: set[Reply] = set()  # the hub's thread alone: those that have not come yet
-        self.look: Callable[[Inbox], Any] = _nothing  # appends what the engine has beside the mailbox
-        self.stopped = False
-        self.wakeups = 0  # how often it was rung; the hub's thread writes
-        self.exiting = False  # the process ends: who waits is not woken for that
-        self._inbox: Inbox = deque()  # taken from the mailbox, not done
+        self.reports = Reports(hub, self.here)
+        self.look: Callable[[Inbox], Any] = _nothing  # appends what the engine has for the hub beside the mailbox
+        # --- any thread reads these
+        self.wakeups = 0  # the hub's thread writes: how often the hub was rung
+        self.stopped = False  # the hub's thread writes
+        self.exiting = False  # the exiting thread writes: the process ends, so waiters of this hub are left to wait
+        # --- the hub's thread alone
+        self.replies: set[Reply] = set()  # answers that have not come yet
+        self._inbox: Inbox = deque()  # taken from the mailbox, not called yet
         self._watcher: Any = None
-        # the hub's thread alone: see breathe
-        self._turned = False
-        self._marking: Any = None  # gevent's callback, which will call _mark, if it is pending
+        self._turned = False  # the loop has run all callbacks since `breathe` looked last
+        self._marking: Any = None  # gevent's callback that will call `_mark`
+
+    # ------------------------------------------------------------------ which thread, which greenlet
 
     def here(self) -> bool:
         """Whether the caller is on the hub's thread."""
@@ -73,16 +93,19 @@ class Link:
             )
 
     def alone(self) -> bool:
-        """Whether nobody else runs the hub: it is the caller's, or its thread has ended."""
+        """Whether no other thread runs the hub: it is the caller's own, or its thread has ended."""
         return self.here() or self._thread() is None
 
     def may_wait(self) -> bool:
-        """Whether the caller may wait: not the hub itself (a callback of the loop). A foreign thread may."""
+        """Whether the caller may wait: a greenlet or a foreign thread may, the hub itself (a callback) may not."""
         return gevent.getcurrent() is not self.hub
 
     def breathe(self) -> None:
-        """Let the other greenlets run, unless they have run since the last call. Before an operation, never after: a
-        kill or Timeout comes here, and what was put or got by then would be lost or done twice."""
+        """Let the other greenlets run, unless they have run since the last call.
+
+        Call this before an operation, never after it: a kill or a Timeout arrives here, and would lose a message that
+        was already got, or repeat one that was already put.
+        """
         if not self.here():
             return
         if not self._turned and self.may_wait():
@@ -92,16 +115,18 @@ class Link:
             self._marking = self.hub.loop.run_callback(self._mark)
 
     def _mark(self) -> None:
-        """The loop has gone through its callbacks: whoever could run has had a turn."""
+        """The loop calls this after all other callbacks, so every greenlet that could run has had its turn."""
         self._turned = True
 
+    # ------------------------------------------------------------------ listening
+
     def start(self) -> None:
-        """Listen; on the hub's thread. The watcher keeps the loop alive, so a waiting get() never is a LoopExit."""
+        """Listen for rings. The watcher keeps the loop alive, so a waiting get() never ends with LoopExit."""
         if self._watcher is not None:
             return
         self._watcher = self.hub.loop.io(self.mailbox.signaler.fileno(), 1)
-        # By way of run_callback, which is C: gevent stops an io watcher for good if its callback raises, and in Python
-        # code any signal handler (Ctrl-C, sys.exit on SIGTERM) may raise.
+        # The watcher goes through run_callback, which is C code. gevent stops an io watcher for good if its callback
+        # raises, and a signal handler (Ctrl-C, sys.exit on SIGTERM) may raise inside any Python callback.
         self._watcher.start(self.hub.loop.run_callback, self._on_ring)
         self.mailbox.asleep = True
 
@@ -115,12 +140,19 @@ class Link:
             self._watcher = None
 
     def forked(self) -> None:
-        """In the child of a fork, whose hub may be in the middle of its mail: that is the parent's."""
+        """Let go of what belongs to the parent process; in the child of a fork."""
         self.stop()
         self._inbox.clear()
+        self.reports.forget()
+
+    def bury_hub(self) -> None:
+        """Have the hub destroyed: its thread has ended, on which this is called."""
+        _Last.hubs.append(self.hub)
+
+    # ------------------------------------------------------------------ answers and mail
 
     def reply(self, then: Callable[[Reply], Any]) -> Reply:
-        """A reply on which *then* is called by the hub; on the hub's thread."""
+        """Make a reply on which the hub will call *then*; on the hub's thread."""
 
         def arrived(reply: Reply) -> None:
             self.replies.discard(reply)
@@ -130,32 +162,50 @@ class Link:
         self.replies.add(reply)
         return reply
 
-    def take_mail(self) -> None:
-        """Call what was sent, in a pass bounded by what is there now; the hub.
+    def fail_replies(self, make_error: Callable[[], BaseException | None]) -> None:
+        """Answer everything that is still asked, with an error: the owning thread never will; the hub's thread."""
+        for reply in tuple(self.replies):
+            reply.error = make_error()
+            reply()
 
-        A signal handler may raise after any call, so nothing is ever taken from one place and not yet in the next.
+    def take_mail(self) -> None:
+        """Call what was sent, in one pass over what is there now; the hub, or the thread that stands in for it.
+
+        A signal handler may raise after any call. So an item is always either in the mailbox or in the inbox, and it
+        leaves the inbox only when it was called.
         """
         inbox = self._inbox
-        count = len(self.mailbox)  # first: what the owning thread has noted beside the mailbox comes before its end
+        # Count first: what the owning thread notes beside its mailbox comes before the mail about its end.
+        count = len(self.mailbox)
         self.look(inbox)
         self.mailbox.move(count, inbox)
         for _ in range(len(inbox)):
-            if not inbox:  # the process ended while the hub was in here, and somebody else did the rest
+            if not inbox:  # the process ended while the hub was in here, and the exiting thread did the rest
                 return
             item = inbox[0]
             try:
-                item()
-            except BaseException as error:  # noqa: BLE001 (one receiver's fault is not the next one's)
-                if not isinstance(error, Exception):  # a signal handler's: the receiver has not done its work
-                    inbox.append(item)
-                self.hub.handle_error(item, type(error), error, error.__traceback__)
-            if inbox and inbox[0] is item:
-                inbox.popleft()
+                self._deliver(item)
+            finally:
+                if inbox and inbox[0] is item:
+                    inbox.popleft()
         if self._watcher is None:  # stopped: nobody would hear a ring
             if inbox:
                 self.hub.loop.run_callback(self.take_mail)
         elif inbox or not self.mailbox.sleeping():
             self.mailbox.signaler.ring()
+
+    def _deliver(self, item: Callable[[], Any]) -> None:
+        """Call one item. An error in it is reported, so one receiver's fault is not the next one's."""
+        try:
+            item()
+        except Exception as error:  # noqa: BLE001 (reported below)
+            self.hub.handle_error(item, type(error), error, error.__traceback__)
+        except BaseException as error:  # noqa: BLE001 (a signal handler raised: the item has not done its work)
+            try:
+                item()  # once more, and only once: an item that raises this by itself must not be called without end
+            except BaseException:  # noqa: BLE001 (the first error is reported)
+                pass
+            self.hub.handle_error(item, type(error), error, error.__traceback__)
 
     def _on_ring(self) -> None:
         if self.stopped:
@@ -164,54 +214,9 @@ class Link:
         try:
             self.mailbox.signaler.drain()
             self.take_mail()
-        except BaseException:  # a signal handler's, between two lines: nobody would ring again
+        except BaseException:  # a signal handler raised between two lines: nobody would ring again
             if not self.stopped:
-                self.mailbox.signaler.poke()  # which lasts: a callback of the loop might be interrupted as it begins
+                # The descriptor stays readable until it is drained. A callback of the loop would not do: a signal
+                # handler may raise as it begins.
+                self.mailbox.signaler.poke()
             raise
-
-
-class TimedOut(Exception):
-    """The time to wait is over; callers make Full, Empty or False of it."""
-
-
-def wait_within(timeout: float | None, wait: Callable[[], Any]) -> Any:
-    """Call *wait* in a greenlet; TimedOut after *timeout* seconds. The caller's own gevent.Timeout passes through."""
-    if timeout is None:
-        return wait()
-    timer = gevent.Timeout(timeout)
-    try:
-        timer.start()  # in here: a signal handler may raise after any call, and a timer that is left goes off
-        return wait()
-    except gevent.Timeout as expired:
-        if expired is not timer:
-            raise
-        raise TimedOut from None
-    finally:
-        try:
-            timer.close()  # cancel() would leak the timer
-        except BaseException:  # a signal handler's
-            timer.close()
-            raise
-
-
-def _milliseconds_until(deadline: float) -> int | None:
-    """As poll() wants it, which takes an int of C."""
-    if deadline == math.inf:
-        return None
-    return math.ceil(min(max(0.0, deadline - time.monotonic()), _LONGEST_POLL) * 1000)
-
-
-def wait_for_mail(mailbox: Mailbox[Callable[[], Any]], deadline: float) -> bool:
-    """Block this thread until its *mailbox* is rung, and take what is there (perhaps nothing: an engine may ring to
-    say "look"); False at *deadline* (monotonic seconds)."""
-    poller = _poll()
-    poller.register(mailbox.signaler.fileno(), 1)  # POLLIN
-    if mailbox.sleeping():
-        while not poller.poll(_milliseconds_until(deadline)) and not len(mailbox):
-            if time.monotonic() >= deadline:
-                return False
-        mailbox.signaler.drain()
-    mailbox.asleep = False
-    while (item := mailbox.take()) is not None:
-        item()
-    return True

@@ -1,28 +1,32 @@
 """Monitor and Tap: what happens on a channel's socket (connected, refused, lost, ...), told by libzmq. Hub side.
 
-A Tap is a channel's one connection to libzmq's monitor: a PAIR channel of the same pump, read by a greenlet, which
-hands every event to each Monitor and counts the connections. The hub's thread alone touches a Tap and its Monitors;
-foreign threads are refused at the calls.
+A Tap is a channel's one connection to libzmq's monitor: the lanes of a PAIR socket of the same pump, read by a
+greenlet, which hands every event to each Monitor and counts the connections. The hub's thread alone touches a Tap and
+its Monitors; foreign threads are refused at the calls.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import itertools
+import math
 import os
 import struct
-import time
 from collections import deque
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gevent
 import zmq
-from gevent.event import Event
-from gevent.lock import RLock
 from gevent.queue import Empty
 
+from .._arguments import check_seconds
+from .._engine._api import Plan
 from .._errors import BrokenError, ClosedError, ForkedError
+from .._sockets import kind_of
+from .call import Waiting
+from .lanes import Lanes, Sizes
 from .link import Link
+from .wait import Change, Deadline
 
 _BACKLOG = 100_000  # events that wait for a hub that does not run; libzmq must never wait for us
 _BEFORE = (
@@ -102,57 +106,57 @@ class _Connections:
 class Tap:
     """The events of one channel's socket."""
 
-    def __init__(self, channel: Any) -> None:
+    def __init__(self, lanes: Lanes) -> None:
         self.gap = ""  # why it is not known who is connected, once it is open
         self.keep = False  # go on when the last monitor is closed
         self.over = False
-        self.link: Link = channel.pump.link
+        self.link: Link = lanes.link
         self.monitors: list[Monitor] = []
-        self._channel = channel
-        self._pair: Any = None  # a Channel
-        self._opening = RLock()
+        self.changed = Change(self.link)  # there was an event, or the end
+        self._lanes = lanes
+        self._pair: Lanes | None = None
+        self._opening = False  # a greenlet is in `open`
         self._asked = False  # the owning thread hears of all that comes from now on after it has asked libzmq to tell
         self._error: BaseException | None = None
         self._connections: dict[str, _Connections] = {}
-        # endpoints as libzmq reports them
+        # Endpoints as libzmq reports them.
         self._bound: dict[str, str] = {}  # by the names under which they were bound
         self._forgotten: set[str] = set()  # those that were given up: libzmq says nothing about their ends
-        self._changed = Event()
 
     def open(self) -> None:
-        """Have libzmq tell; whoever comes while another greenlet does that waits for it."""
-        with self._opening:
-            if self._pair is not None or self.over:
-                return
-            endpoint = f"inproc://zgreen.monitor.{next(_NUMBERS)}"
-            pump = self._channel.pump
-            try:
-                # The engine connects it, once the monitor is started: see _engine/_monitoring
-                self._pair = type(self._channel)(
-                    "PAIR", options={zmq.RCVHWM: 0, zmq.LINGER: 0}, recv_maxsize=_BACKLOG, overflow="drop_oldest",
-                    multipart=True, pump=pump,
-                )  # fmt: skip
-                call = pump.post(pump.commands.monitor, self._channel._pipe, self._pair._pipe, endpoint)
-                self._asked = True
-                # now: whoever sets this later has not posted a bind or connect yet
-                self.gap = "" if _is_new(self._channel) else _BEFORE
-                self.keep = not self.gap
-                call.wait()
-            except BaseException:
-                self.close()
-                raise
-            gevent.spawn(self._run)
+        """Have libzmq tell. A greenlet that comes while another one does that waits for it."""
+        self.changed.wait_until(lambda: not self._opening, Deadline(None))
+        if self._pair is not None or self.over:
+            return
+        self._opening = True
+        try:
+            pair = self._open()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._opening = False
+            self.changed.tell()
+        gevent.spawn(self._run, pair)
 
-    def wait_connected(self, timeout: float | None) -> bool:
-        """Whether a peer is connected, or is within *timeout* seconds; False if the tap has ended or has a gap."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.gap and not any(connections.up for connections in self._connections.values()):
-            left = None if deadline is None else deadline - time.monotonic()
-            if self.over or (left is not None and left <= 0):
-                return False
-            self._changed.clear()
-            self._changed.wait(left)
-        return not self.gap
+    def _open(self) -> Lanes:
+        endpoint = f"inproc://zgreen.monitor.{next(_NUMBERS)}"
+        lanes = self._lanes
+        # Without limit, and connected by the engine once the monitor is started: see _engine/_monitoring.
+        plan = Plan(None, zmq.PAIR, ((zmq.RCVHWM, 0), (zmq.LINGER, 0)), None, (), ())
+        pair = self._pair = lanes.sibling(kind_of(zmq.PAIR), plan, Sizes(1000, _BACKLOG, "drop_oldest"), True)
+        pair.open()
+        call = lanes.post(lanes.engine.monitor, pair.pipe, endpoint)
+        self._asked = True
+        # Now: a thread that sets `attached` later has not posted its bind or connect yet.
+        self.gap = "" if lanes.endpoints.is_new() else _BEFORE
+        self.keep = not self.gap
+        call.wait(Deadline(None))
+        return pair
+
+    def connected(self) -> bool:
+        """Whether a peer is connected."""
+        return any(connections.up for connections in self._connections.values())
 
     def forget(self, endpoint: str) -> None:
         """It was disconnected or unbound."""
@@ -164,9 +168,8 @@ class Tap:
 
     def expect(self, endpoint: str) -> None:
         """It is about to be connected or bound; waits until libzmq has been asked to tell, where one can."""
-        if not self._asked and self.link.here() and self.link.may_wait():
-            with self._opening:
-                pass
+        if self._opening and not self._asked and self.link.here():
+            self.changed.wait_until(lambda: not self._opening, Deadline(None))
         self._forgotten.discard(self._bound.get(endpoint, endpoint))
 
     def bound(self, endpoint: str, reported: str) -> None:
@@ -179,7 +182,7 @@ class Tap:
 
     def _miss(self, why: str) -> None:
         self.gap = self.gap or f"{why}: give an address, no name and no wildcard"
-        self.link.mailbox.send(self._changed.set)  # any thread comes here
+        self.changed.tell()
 
     def remove(self, monitor: Monitor) -> None:
         """A monitor is closed; with the last one the tap is, unless it is kept."""
@@ -196,16 +199,18 @@ class Tap:
         """Why it ended by itself."""
         return self._error
 
-    def _run(self) -> None:
+    def _run(self, pair: Lanes) -> None:
         error: BaseException | None = None
         try:
-            for frames in self._pair:
-                event = parse(frames)
+            while True:
+                event = parse(pair.get(True, None))
                 if event.name == "MONITOR_STOPPED":
                     break
                 self._take(event)
         except (BrokenError, ForkedError) as failure:
             error = failure
+        except ClosedError:
+            pass
         finally:
             self._end(error)
 
@@ -213,8 +218,8 @@ class Tap:
         if event.endpoint not in self._forgotten:
             self._connections.setdefault(event.endpoint, _Connections()).take(event)
         for monitor in self.monitors:
-            monitor.take(event)
-        self._changed.set()
+            monitor._take(event)
+        self.changed.tell()
 
     def _end(self, error: BaseException | None) -> None:
         if self.over:
@@ -222,34 +227,26 @@ class Tap:
         self.over = True
         self._error = error
         self._connections.clear()
-        for monitor in self.monitors:
-            monitor.wake()
-        self._changed.set()
+        self.changed.tell()
         if self._pair is not None:
-            self._pair.close(linger=0)
+            self._pair.close(0, math.inf)
 
 
-def tap_of(channel: Any) -> Tap:
-    """The channel's tap, open; made if it has none."""
-    if not channel.pump.link.here():
-        raise RuntimeError(f"{channel}: monitor and wait_connected are for the thread of the pump's hub")
+def tap_of(lanes: Lanes) -> Tap:
+    """The tap of these lanes, open; made if there is none."""
+    lanes.link.check_here(f"{lanes.name}: monitoring")
     while True:
-        channel.check_open()
-        tap: Tap | None = channel.tap
-        if tap is None or tap.over:
-            tap = channel.tap = Tap(channel)
+        lanes.check_open()
+        tap = lanes.endpoints.watcher
+        if not isinstance(tap, Tap) or tap.over:
+            tap = lanes.endpoints.watcher = Tap(lanes)
         try:
             tap.open()
         except zmq.ZMQError:
-            channel.check_open()  # it was closed meanwhile
+            lanes.check_open()  # it was closed meanwhile
             raise
         if not tap.over:
             return tap
-
-
-def _is_new(channel: Any) -> bool:
-    """Whether nothing has been bound or connected."""
-    return not channel.last_endpoint and not channel.attached
 
 
 def _has_one_name(endpoint: str) -> bool:
@@ -266,18 +263,23 @@ def _has_one_name(endpoint: str) -> bool:
     return place == name and "%" not in place and not address.is_unspecified
 
 
-def wait_connected(channel: Any, timeout: float | None) -> bool:
-    """See Channel.wait_connected."""
-    if channel.last_endpoint.startswith("inproc:"):
-        raise RuntimeError(f"{channel}: libzmq reports no events over inproc, where a peer is connected at once")
-    if (channel.tap is None or channel.tap.over) and not _is_new(channel) and not channel.closed:
-        raise RuntimeError(f"{channel}: {_BEFORE}")
-    tap = tap_of(channel)
-    if tap.wait_connected(timeout):
+def wait_connected(lanes: Lanes, timeout: float | None) -> bool:
+    """See `Channel.wait_connected`."""
+    endpoints = lanes.endpoints
+    if endpoints.last.startswith("inproc:"):
+        raise RuntimeError(f"{lanes.name}: libzmq reports no events over inproc, where a peer is connected at once")
+    monitored = isinstance(endpoints.watcher, Tap) and not endpoints.watcher.over
+    if not monitored and not endpoints.is_new() and lanes.put_error() is None:
+        raise RuntimeError(f"{lanes.name}: {_BEFORE}")
+    deadline = Deadline(timeout)
+    tap = tap_of(lanes)
+    with Waiting(lanes.link, "wait_connected").shown_in(lanes.waiting):
+        tap.changed.wait_until(lambda: tap.gap or tap.over or tap.connected(), deadline)
+    if not tap.gap and tap.connected():
         return True
-    channel.check_open()
+    lanes.check_open()
     if tap.gap:
-        raise RuntimeError(f"{channel}: {tap.gap}")
+        raise RuntimeError(f"{lanes.name}: {tap.gap}")
     return False
 
 
@@ -287,11 +289,10 @@ class Monitor:
     On the thread of the pump's hub only. Any number of greenlets may get from it; each event goes to one of them.
     """
 
-    def __init__(self, tap: Tap, maxsize: int) -> None:
+    def __init__(self, tap: Tap, maxsize: int | None) -> None:
         self._tap = tap
         self._maxsize = maxsize
         self._events: deque[MonitorEvent] = deque()
-        self._changed = Event()
         self._closed = False
         self.dropped = 0  #: how many events, the oldest, were dropped because nobody got them
         tap.monitors.append(self)
@@ -305,16 +306,13 @@ class Monitor:
         :raises BrokenError: likewise, for a pump that has ended by an error.
         """
         self._check_thread()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._events:
-            if self.closed:
-                raise self._tap.error() or ClosedError("the monitor was closed, or its channel was")
-            left = None if deadline is None else deadline - time.monotonic()
-            if not block or (left is not None and left <= 0) or not self._tap.link.may_wait():
-                raise Empty
-            self._changed.clear()
-            self._changed.wait(left)
-        return self._events.popleft()
+        check_seconds("timeout", timeout)
+        self._tap.changed.wait_until(lambda: self._events or self.closed, Deadline(timeout if block else 0))
+        if self._events:
+            return self._events.popleft()
+        if self.closed:
+            raise self._tap.error() or ClosedError("the monitor was closed, or its channel was")
+        raise Empty
 
     def get_nowait(self) -> MonitorEvent:
         """``get(block=False)``."""
@@ -343,7 +341,7 @@ class Monitor:
         if not self._closed:
             self._closed = True
             self._tap.remove(self)
-            self.wake()
+            self._tap.changed.tell()
 
     def __enter__(self) -> Monitor:
         return self
@@ -351,18 +349,12 @@ class Monitor:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def take(self, event: MonitorEvent) -> None:
-        """Internal: an event, from the tap."""
-        if len(self._events) >= self._maxsize:
+    def _take(self, event: MonitorEvent) -> None:
+        """Note an event; the tap."""
+        if self._maxsize is not None and len(self._events) >= self._maxsize:
             self._events.popleft()
             self.dropped += 1
         self._events.append(event)
-        self._changed.set()
-
-    def wake(self) -> None:
-        """Internal: have those who wait look."""
-        self._changed.set()
 
     def _check_thread(self) -> None:
-        if not self._tap.link.here():
-            raise RuntimeError("a monitor belongs to the thread of the pump's hub")
+        self._tap.link.check_here("a monitor")

@@ -11,8 +11,8 @@ import signal
 from types import FrameType
 from typing import Any
 
-from . import process
 from .dump import place_of
+from .shutdown import watched
 
 _STDERR = 2
 
@@ -43,14 +43,14 @@ def _write_dumps(signum: int, frame: FrameType | None) -> None:
     where = place_of(frame) or ", in no code of yours: the hub, if it is idle"
     text = f"zgreen: signal {signum} in process {os.getpid()}{where}\n"
     try:
-        text += "".join(pump.dump() for pump in process.pumps()) or "no pumps\n"
-    except Exception as error:  # noqa: BLE001 (whoever was interrupted must not get it)
+        text += "".join(sorted(one.dump() for one in watched())) or "no pumps\n"
+    except Exception as error:  # noqa: BLE001 (the interrupted code must not get it)
         text += f"the dump has failed: {error!r}\n"
     _write(text.encode(errors="backslashreplace"))
 
 
 def _write(data: bytes) -> None:
-    """Without buffers and locks, which whoever was interrupted may hold."""
+    """Write without buffers and locks, which the interrupted code may hold."""
     while data:
         try:
             data = data[os.write(_STDERR, data) :]

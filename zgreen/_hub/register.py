@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import queue as _stdlib_queue
 import sys
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +17,17 @@ from gevent import monkey
 from gevent.queue import Empty, ShutDown
 
 from .._engine._api import Plan
-from .._errors import BrokenError, ClosedError
+from .._errors import BrokenError, ClosedError, ForkedError
 from .._sockets import kind_of
-from .channel import Channel
+from .channel import Channel, _face_of
+from .lanes import Lanes, Sizes
 from .pump import Pump, get_pump
+from .wait import Deadline
 
 logger = logging.getLogger("zgreen")
 
 _FEED_LIMIT = 1.0  # seconds; for an in_ that gives without end
+_SIZES = Sizes(1000, 1000, "block")
 
 _StdlibSimpleQueue = monkey.get_original("queue", "SimpleQueue")
 
@@ -82,14 +85,22 @@ def register_socket(
     if pump is not None and not isinstance(pump, Pump):
         raise TypeError(f"pump must be a zgreen.Pump or None, not {type(pump).__name__}")
     pump = (pump or get_pump()).start()  # before the socket is taken: a closed pump takes nothing
+    pump._thread.link.check_here("register_socket, whose queues belong to one hub,")
+    lanes = Lanes(pump._thread, kind, Plan(socket, kind.number, (), configurator, (), ()), _SIZES, False, _face_of)
     channel = Channel.__new__(Channel)
+    channel._wear(lanes, pump)
     if socket is not None:
         _taken.add(socket)
-    channel._open(kind, Plan(socket, kind.number, (), configurator, (), ()), 1000, 1000, "block", False, pump)
+    try:
+        lanes.open()
+    except BaseException:
+        if socket is not None and not socket.closed:
+            _taken.discard(socket)  # it was not taken, so it can be registered again
+        raise
     if out is not None:
-        gevent.spawn(_feed_out, channel, out)
+        gevent.spawn(_feed_out, lanes, out)
     if in_ is not None:
-        _Feeder(channel, in_)
+        lanes.feeder = _Feeder(lanes, in_)
     return channel
 
 
@@ -97,19 +108,20 @@ Pump._register_socket = staticmethod(register_socket)  # it stands above Pump, w
 
 
 class _Feeder:
-    """Moves what is put to *in_* into the channel, in a greenlet of its own."""
+    """Moves what is put to *in_* into the lanes, in a greenlet of its own. The hub's thread alone touches it.
 
-    def __init__(self, channel: Channel, in_: Any) -> None:
-        self._channel = channel
+    At exit, and once the hub's thread has ended, `feed_all` runs in the thread that stands in for the hub.
+    """
+
+    def __init__(self, lanes: Lanes, in_: Any) -> None:
+        self._lanes = lanes
         self._in = in_
         self._shutdown: Callable[[], Any] | None = getattr(in_, "shutdown", None)
         self._ending = False  # take what is there, do not wait for more
         self._waiting = False  # in in_.get()
-        self._in_hand: list[Any] = []  # the item that is taken from in_ and not in the channel
+        self._in_hand: list[Any] = []  # the item that is taken from in_ and not in the pipe
         self._closing = False  # somebody closes the channel, with a linger of theirs
         self._greenlet = gevent.spawn(self._run)
-        channel.before_close.append(self._feed_all)
-        channel.at_end.append(self._stop)
 
     def _run(self) -> None:
         while True:
@@ -124,61 +136,60 @@ class _Feeder:
             except Empty:
                 break
             except Exception as error:  # a queue of the user's may raise anything
-                logger.error("%s: in_ has failed, so it is closed", self._channel, exc_info=error)
+                logger.error("%s: in_ has failed, so it is closed", self._lanes.name, exc_info=error)
                 break
             finally:
                 self._waiting = False
-            if item is StopIteration or isinstance(item, StopIteration) or not self._put(item):
+            if _is_end(item) or not self._put(item):
                 break
         if not self._closing:
-            gevent.spawn(self._channel.close)
+            gevent.spawn(self._lanes.close, None, math.inf)
 
     def _put(self, item: Any) -> bool:
         """False when the channel takes no more."""
-        if self._closing:  # _feed_all takes from in_, too: keep the order, do not wait
-            self._channel.push(item)
+        if self._closing:  # feed_all takes from in_, too: keep the order, do not wait
+            self._lanes.push_over(item)
             return True
         self._in_hand = [item]
         try:
-            self._channel.put(item)
+            self._lanes.put(item, True, None)
         except (ClosedError, BrokenError) as error:
-            if self._in_hand:  # else _feed_all has taken it on
-                self._channel.not_sent(error, item)
+            if self._in_hand:  # else feed_all has taken it on
+                self._lanes.not_sent(error, item)
             return False
         except Exception as error:  # noqa: BLE001 (no message; the next one may be)
-            self._channel.not_sent(error, item)
+            self._lanes.not_sent(error, item)
         finally:
             self._in_hand = []
         return True
 
-    def _feed_all(self) -> None:
-        """The channel is about to be closed: all that was put to in_ goes to the pipe, whatever its limit.
+    def feed_all(self) -> None:
+        """Push all that was put to in_, whatever the limit of the pipe: the channel is about to be closed.
 
-        So the linger, and the count of what was not sent, are the owning thread's alone. It does not wait: at the end
-        of the process it runs without the hub. On the hub's thread, or when that has ended.
+        So the linger, and the count of what was not sent, are the owning thread's alone. It does not wait.
         """
         if self._greenlet.dead:
             return
         self._ending = self._closing = True
         self._shut_in()  # wakes a waiting get()
         items, self._in_hand = self._in_hand, []
-        limit = time.monotonic() + _FEED_LIMIT
+        limit = Deadline(_FEED_LIMIT)
         try:
-            while time.monotonic() < limit:
+            while not limit.passed():
                 for item in items:
-                    if item is StopIteration or isinstance(item, StopIteration):
+                    if _is_end(item):
                         return
-                    self._channel.push(item)
+                    self._lanes.push_over(item)
                 items = [self._in.get(block=False)]
         except (Empty, ShutDown):
             pass
-        except Exception as error:  # a queue of the user's may raise anything
-            logger.error("%s: in_ has failed", self._channel, exc_info=error)
+        except Exception as error:  # noqa: BLE001 (a queue of the user's may raise anything)
+            self._report("%s: in_ has failed", error)
         else:
-            logger.error("%s: its in_ does not get empty; what is left there is not sent", self._channel)
+            self._report("%s: its in_ does not get empty; what is left there is not sent")
 
-    def _stop(self) -> None:
-        """The channel has ended: nobody shall wait for room in in_."""
+    def stop(self) -> None:
+        """Let nobody wait for room in in_: the channel has ended."""
         if not self._shut_in() and self._waiting:
             self._greenlet.kill(block=False)
 
@@ -188,28 +199,39 @@ class _Feeder:
             return False
         try:
             self._shutdown()
-        except Exception as error:  # a queue of the user's may raise anything; the close goes on
-            logger.error("%s: in_ cannot be shut down", self._channel, exc_info=error)
+        except Exception as error:  # noqa: BLE001 (a queue of the user's may raise anything; the close goes on)
+            self._report("%s: in_ cannot be shut down", error)
             self._shutdown = None  # so it is said once
             return False
         return True
 
+    def _report(self, text: str, error: Exception | None = None) -> None:
+        self._lanes.link.reports.add(logger.error, text, self._lanes.name, exc_info=error)
 
-def _feed_out(channel: Channel, out: Any) -> None:
+
+def _is_end(item: Any) -> bool:
+    """Whether *item* stands for the end of a queue that cannot be shut down."""
+    return item is StopIteration or isinstance(item, StopIteration)
+
+
+def _feed_out(lanes: Lanes, out: Any) -> None:
     """Move what the channel receives to *out*, then end *out*."""
     try:
-        for message in channel:
+        while True:
+            message = lanes.get(True, None)
             try:
                 out.put(message)
             except (ShutDown, BrokenError):  # the latter of a channel
-                logger.warning("%s: out has ended, so a message is lost and no more are read", channel)
-                if not channel.before_close:  # nothing is sent either
-                    channel.close()
+                logger.warning("%s: out has ended, so a message is lost and no more are read", lanes.name)
+                if lanes.feeder is None:  # nothing is sent either
+                    lanes.close(None, math.inf)
                 return
             except Exception:
-                logger.exception("%s: out has refused a message, which is lost", channel)
+                logger.exception("%s: out has refused a message, which is lost", lanes.name)
     except (ClosedError, BrokenError) as error:
-        logger.debug("%s: %s", channel, error)  # the pump has reported it
+        if isinstance(error, ForkedError):
+            raise
+        logger.debug("%s: %s", lanes.name, error)  # the owning thread's end has been reported
     gevent.sleep(0)  # gevent throws ShutDown into a waiting get() even if an item came at the same moment: let it run
     end = getattr(out, "shutdown", None) or getattr(out, "close", None)
     if end is not None:

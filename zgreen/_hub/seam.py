@@ -6,34 +6,38 @@ Unless its docstring says otherwise, a function may be called from any thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import gevent.hub
 
 from .._errors import ForkedError
-from . import process
+from . import shutdown
 from .channel import Channel
-from .process import Pumped
-from .pump import LINGER as LINGER
 from .pump import Pump
+from .shutdown import LINGER as LINGER
+from .shutdown import Watched as Watched
+from .wait import Deadline as Deadline
 
 
 def hub_of(pump: Pump) -> gevent.hub.Hub:
     """Return the gevent hub that *pump* serves."""
-    return pump.link.hub
+    return pump._thread.link.hub
 
 
 def is_here(pump: Pump) -> bool:
     """Whether the caller is on the thread of the pump's hub."""
-    return pump.link.here()
+    return pump._thread.link.here()
 
 
 def may_wait(pump: Pump) -> bool:
     """Whether the caller may wait: it is not the hub itself, which runs the callbacks of its loop."""
-    return pump.link.may_wait()
+    return pump._thread.link.may_wait()
 
 
 def check_here(pump: Pump, what: object) -> None:
     """Raise a RuntimeError unless the caller is on the thread of the pump's hub; *what* begins its text."""
-    pump.link.check_here(what)
+    pump._thread.link.check_here(what)
 
 
 def check_greenlet(pump: Pump, what: object) -> None:
@@ -45,7 +49,7 @@ def check_greenlet(pump: Pump, what: object) -> None:
 
 def fork_error(pump: Pump) -> ForkedError | None:
     """Return what to raise in the child of a fork, if *pump* belongs to the parent of this process, else None."""
-    error = pump.error()
+    error = pump._thread.error()
     return error if isinstance(error, ForkedError) else None
 
 
@@ -58,14 +62,28 @@ def check_process(pump: Pump) -> None:
 
 def check_open(channel: Channel) -> None:
     """Raise the error that a put would raise if *channel* has ended or is being closed."""
-    channel.check_open()
+    channel._lanes.check_open()
 
 
-def watch(thing: Pumped) -> None:
+def watch(thing: Watched) -> None:
     """Call the methods of *thing* at the exit of the process and in the child of a fork, as those of a pump."""
-    process.watch(thing)
+    shutdown.watch(thing)
 
 
 def pumps() -> list[Pump]:
     """Return the pumps of this process that live, sorted by name."""
-    return [pump for pump in process.pumps() if isinstance(pump, Pump)]
+    owning = [one.thread for one in shutdown.watched() if isinstance(one, shutdown.Shutdown)]
+    return sorted((pump for pump in (thread.face() for thread in owning) if pump is not None), key=repr)
+
+
+def report(pump: Pump, function: Callable[..., Any], *args: Any) -> None:
+    """Have the user's code, a log line for example, called in a greenlet that may wait; on the hub's thread.
+
+    In order with what the pump itself reports. Such code must not be called in a callback of the hub.
+    """
+    pump._thread.link.reports.add(function, *args)
+
+
+def numbered(pump: Pump) -> list[tuple[int, Channel]]:
+    """The open channels, each with its number: the first that the pump had is 1."""
+    return pump._thread.faces()

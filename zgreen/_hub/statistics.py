@@ -1,13 +1,19 @@
-"""What is counted, as immutable snapshots, and how those of channels add up. Hub side; any thread; imports nothing.
+"""What is counted, as immutable snapshots, and how those of channels add up. Hub side; any thread.
 
-Who writes: the counts of messages, bytes, turns, rings and peaks are the owning thread's alone (`_engine/_api.Pipe`);
-waits are counted by whoever waits, under the lock of its line; refusals by cause and errors by the hub's thread.
+The owning thread alone counts messages, bytes, turns, rings and peaks (`_engine/_api.Pipe`). A waiter counts its wait,
+under the lock of its line. The hub's thread counts refusals by cause, and errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
+
+from gevent import monkey
+
+from .._sockets import error_name
+
+_RLock = monkey.get_original("_thread", "RLock")  # reentrant: a signal handler may ask for a dump
 
 
 class Counts(dict[str, int]):
@@ -27,12 +33,46 @@ class Counts(dict[str, int]):
 NONE = Counts()
 
 
+class Tally:
+    """What the hub side counts for one channel, beside the counts of its pipe and its lines."""
+
+    def __init__(self) -> None:
+        self.last_error: str | None = None  # the hub's thread writes
+        self._refusals: dict[str, int] = {}  # by the name of the error; the hub's thread writes
+        self._lock = _RLock()  # covers _peaks; any thread
+        self._peaks = (0, 0)  # of pending and waiting, as snapshots have found them
+
+    def refused(self, number: int | None) -> None:
+        """Count a refusal; the hub's thread."""
+        name = error_name(number)
+        self._refusals[name] = self._refusals.get(name, 0) + 1
+
+    def refusals(self) -> Counts:
+        """By the name of the error; any thread."""
+        return Counts(self._refusals)
+
+    @staticmethod
+    def drops(overflow: str, dropped: int, unsent: int) -> Counts:
+        """What was lost, by cause."""
+        return Counts({cause: number for cause, number in ((overflow, dropped), ("unsent", unsent)) if number})
+
+    def peaks(self, pending: int, waiting: int) -> tuple[int, int]:
+        """The peaks with these; any thread. Two that take a snapshot at once lose no maximum."""
+        with self._lock:
+            self._peaks = (max(self._peaks[0], pending), max(self._peaks[1], waiting))
+            return self._peaks
+
+    def forked(self) -> None:
+        """In the child of a fork, which does not have the lock's holder."""
+        self._lock = _RLock()
+
+
 class ChannelStatistics(NamedTuple):
     """A snapshot of a channel, since it was made. Counts are of whole messages, sizes in bytes, times in seconds.
 
     *sent*: libzmq has taken them; *received*: from libzmq; *pending*: put, not with libzmq; *waiting*: received, nobody
     has got them; *refused*: by libzmq, for good; *dropped*: by the receive queue's overflow policy; *unsent*: were not
-    sent when the channel ended; *putters* and *getters*: who waits now.
+    sent when the channel ended; *putters* and *getters*: how many wait now.
 
     *sent_bytes*, *received_bytes*: the contents of *sent* and *received*, without ZeroMQ's framing.
     *peak_pending*, *peak_waiting*: the most there were when the owning thread began to send, or ended to receive, and

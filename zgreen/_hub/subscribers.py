@@ -1,4 +1,4 @@
-"""Who has subscribed to a publisher: read from the subscription messages of an XPUB socket. Hub side.
+"""Subscribers: which topics the peers of a publisher have subscribed to. Hub side.
 
 libzmq tells an XPUB socket of each topic's first subscription (b"\\x01" and the topic) and last unsubscription
 (b"\\x00" and the topic), as received messages. Those of an XPUB channel are the user's: they are looked at in passing,
@@ -7,60 +7,46 @@ in order, and none is taken away. Those of a PUB channel, whose socket is an XPU
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import zmq
 from gevent import monkey
-from gevent.event import Event
 
-from .._engine._api import Plan
-from .._engine._mailbox import Bell
+from .._engine._api import Pipe, Plan
 from .._sockets import Kind
-from .link import Link
+from .wait import Change, Deadline
 
 _RLock = monkey.get_original("_thread", "RLock")  # reentrant: a signal handler may get, too
 
 
 def socket_for(kind: Kind, plan: Plan) -> int:
-    """The type of socket to open for a channel: ZeroMQ's constant.
+    """The type of socket to open for a channel of *kind*: ZeroMQ's constant.
 
-    An XPUB for a PUB channel: it sends the same, and tells of its subscribers. But not for a socket that others have
-    made or configure, who may ask for what an XPUB cannot do; nor with CONFLATE, which it lacks.
+    A PUB channel gets an XPUB, which sends the same and tells of its subscribers. It gets a PUB if others have made or
+    configure the socket, because they may ask for what an XPUB cannot do, and with CONFLATE, which an XPUB lacks.
     """
     if kind.name != "PUB" or plan.socket is not None or plan.configurator is not None:
-        return plan.kind
+        return kind.number
     return int(zmq.PUB if zmq.CONFLATE in dict(plan.options) else zmq.XPUB)
 
 
 class Subscribers:
-    """The receiving half of a pipe, for RecvQueue, with a look at what passes through it.
+    """The receiving half of a pipe, as `queues.Source`, with a look at what passes through it."""
 
-    *keep*: the messages are the user's.
-    """
-
-    def __init__(self, link: Link, pipe: Any, keep: bool) -> None:
-        self._link = link
+    def __init__(self, pipe: Pipe, keep: bool, changed: Change) -> None:
+        """*keep*: the messages are the user's. *changed* is told when topics have changed."""
         self._pipe = pipe
         self._keep = keep
-        self._lock = _RLock()  # over _seen and the pipe together: the order of messages
-        self._seen: deque[Any] = deque()  # looked at, not got; any thread, under the lock
-        self._topics: set[bytes] = set()  # any thread writes, under the lock; the hub's reads
-        self._bell = Bell(link.mailbox, self._look)  # ours
-        # whoever waits in get(); under that queue's lock
-        self._user_bell: Bell | None = None
-        self._getters = 0
-        self._watching = not keep  # whether the pipe's bell is ours; set once, by the hub's thread
-        self._changed = Event()
-        if not keep:
-            pipe.listen_for_message(self._bell, 0)
-
-    # ------------------------------------------------------------------ a pipe, as RecvQueue knows it; any thread
+        self._changed = changed
+        # The lock covers the three below and the order of messages. Any thread takes it.
+        self._lock = _RLock()
+        self._seen: deque[Any] = deque()  # looked at, not got
+        self._topics: set[bytes] = set()
 
     def try_pop(self, reserved: int) -> Any:
-        """As the pipe's."""
+        """The oldest message if there are more than *reserved*, else None; any thread."""
         with self._lock:
             if self.waiting() <= reserved:
                 return None
@@ -71,71 +57,12 @@ class Subscribers:
                 self._note(message)
             return message
 
-    def take(self) -> Any:
-        """As the pipe's; of a PUB there is nothing to be had."""
-        return self._take(self._pipe.take)
-
-    def take_now(self) -> Any:
-        """Likewise."""
-        return self._take(self._pipe.take_now)
-
-    def _take(self, take: Callable[[], Any]) -> Any:
-        if not self._keep or not self._pipe.direct_gets:
-            return None
-        with self._lock:
-            if self._seen:
-                return self._seen.popleft() if self.waiting() > self._getters else None
-            message = take()
-            if message is not None:
-                self._note(message)
-            return message
-
     def waiting(self) -> int:
-        """As the pipe's."""
+        """How many messages can be got; any thread."""
         return len(self._seen) + int(self._pipe.waiting())
 
-    def listen_for_message(self, bell: Bell | None, getters: int) -> None:
-        """As the pipe's; once we watch the bell is rung after we have looked."""
-        self._user_bell = bell
-        self._getters = getters
-        self._pipe.listen_for_message(self._bell if self._watching else bell, getters)
-
-    def forget(self) -> None:
-        """In the child of a fork; whoever held the lock may not be there."""
-        self._lock = _RLock()
-        self._seen = deque()
-        self._pipe.forget()
-
-    # ------------------------------------------------------------------ the hub's thread
-
-    def wait(self, topic: bytes, timeout: float | None, over: Callable[[], bool]) -> bool:
-        """Whether messages that begin with *topic* reach a subscriber, now or within *timeout* seconds.
-
-        *over*: called to see whether nothing more will come.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._watching:
-            self._watching = True
-            self._pipe.listen_for_message(self._bell, self._getters)
-        while True:
-            self._changed.clear()
-            self._look()
-            if self._has(topic):
-                return True
-            left = None if deadline is None else deadline - time.monotonic()
-            if over() or (left is not None and left <= 0) or not self._link.may_wait():
-                return False
-            self._changed.wait(left)
-
-    def wake(self) -> None:
-        """The channel has ended: have those who wait look."""
-        self._changed.set()
-
-    def _has(self, topic: bytes) -> bool:
-        return any(topic[:end] in self._topics for end in range(len(topic) + 1))
-
-    def _look(self) -> None:
-        """Look at all that has come; in a pass bounded by what is there now."""
+    def look(self) -> None:
+        """Look at all that has come, in one pass over what is there now; any thread."""
         with self._lock:
             for _ in range(self._pipe.waiting()):
                 message = self._pipe.try_pop(0)
@@ -144,8 +71,29 @@ class Subscribers:
                 self._note(message)
                 if self._keep:
                     self._seen.append(message)
-        if self._user_bell is not None:  # also when nothing came: this may be the end, which those who wait must see
-            self._user_bell.ring()
+
+    def match(self, topic: bytes) -> bool:
+        """Whether messages that begin with *topic* reach a subscriber; any thread."""
+        with self._lock:
+            return any(topic[:end] in self._topics for end in range(len(topic) + 1))
+
+    def wait(self, topic: bytes, deadline: Deadline, over: Callable[[], bool]) -> bool:
+        """Wait until messages that begin with *topic* reach a subscriber; False at *deadline*, or if it is *over*.
+
+        On the hub's thread. Somebody must call `look` meanwhile whenever a message has come and nobody waits for it.
+        """
+
+        def found() -> bool:
+            self.look()
+            return self.match(topic)
+
+        self._changed.wait_until(lambda: found() or over(), deadline)
+        return found()
+
+    def forget(self) -> None:
+        """Drop what is the parent's, in the child of a fork; the holder of the lock may not be there."""
+        self._lock = _RLock()
+        self._seen = deque()
 
     def _note(self, message: Any) -> None:
         frame = message[0] if isinstance(message, list) else message
@@ -155,7 +103,4 @@ class Subscribers:
             self._topics.discard(frame[1:])
         else:
             return  # a message from an XSUB
-        if self._link.here():
-            self._changed.set()
-        else:
-            self._link.mailbox.send(self._changed.set)
+        self._changed.tell()

@@ -334,7 +334,7 @@ class Proxy:
             return False
         return self._proxying.end_now()
 
-    def begin_exit(self, deadline: float, park: bool) -> bool:  # noqa: ARG002 (see `seam.watch`)
+    def begin_exit(self, deadline: seam.Deadline, park: bool) -> bool:  # noqa: ARG002 (see `seam.watch`)
         """Internal: the process ends; the hub does not run."""
         if self._proxying is None or self._error is not None:
             return False
@@ -347,19 +347,19 @@ class Proxy:
         state = "closed" if self.closed else "running" if self._proxying is not None else "not started"
         return f"{self}: {state}\n"
 
-    def park_thread(self, parked: set[Any]) -> None:
+    def park(self, parked: set[Any]) -> None:
         """Internal: the pump that it belongs to does that."""
 
-    def end_exit(self, deadline: float) -> None:
+    def end_exit(self, deadline: seam.Deadline) -> None:
         """Internal: wait for what `begin_exit` began, without the hub."""
         assert self._proxying is not None
         gone = self._proxying.gone
-        if gone.acquire(True, max(0.0, deadline - time.monotonic())):
+        if gone.acquire(True, deadline.left() or 0.0):
             gone.release()
         else:
             logger.warning("%s: not all that has passed was sent", self)
 
-    def after_fork(self) -> None:
+    def forked(self) -> None:
         """Internal: in the child: touch no libzmq object."""
         self._error = partial(ForkedError, f"{self} belongs to the parent process; make a new one")
         seam.hub_of(self._pump).loop.run_callback(self._end, self._error)

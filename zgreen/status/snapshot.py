@@ -83,7 +83,7 @@ def _pump(pump: Pump, history: History) -> dict[str, Any]:
                 "open": not channel.closed,
                 "statistics": channel.statistics()._asdict(),
             }
-            for number, channel in pump.numbered()
+            for number, channel in seam.numbered(pump)
         ],
         "dump": pump.dump(),
         "history": history.of(pump),
