@@ -14,4 +14,9 @@ _FORK = [
     Mutant("_hub/pump.py", "        self._past_lock = _RLock()\n        ", "        pass\n        ", "test_fork.py -k locks", "native"),
 ]  # fmt: skip
 
-MUTANTS: list[Mutant] = [*_REGISTER, *_FORK]
+_QUEUES = [
+    Mutant("_hub/queues.py", "            if message is None:\n                raise error\n", "            if True:\n                raise error\n", "test_queues.py", "", True),
+    Mutant("_hub/queues.py", "        if error is not None and not self._", "        if error is not None or not self._", "test_queues.py", "", True),
+]  # fmt: skip
+
+MUTANTS: list[Mutant] = [*_REGISTER, *_FORK, *_QUEUES]
