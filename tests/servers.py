@@ -131,8 +131,12 @@ class EventSource:
         self._connection.sock = connect(("127.0.0.1", port), timeout=LIMIT)
         self.retry = None
         self.comments = 0
-        self._connection.request("GET", path, headers=headers)
-        self.response = self._connection.getresponse()
+        try:
+            self._connection.request("GET", path, headers=headers)
+            self.response = self._connection.getresponse()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def lines(self):
         """Until the end of the response."""

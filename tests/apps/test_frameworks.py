@@ -44,7 +44,9 @@ CHANNEL = """
     def push() -> zgreen.Channel:
         return zgreen.Channel(zmq.PUSH, connect=os.environ["PUSH_TO"])
 """
+# bottle's request is a threading.local: under --preload it must be made after patching, or greenlets share it.
 CONFIG = """
+    from gevent import monkey; monkey.patch_all()
     worker_class = "gevent"
     from zgreen.gunicorn import child_exit, post_worker_init, worker_exit, worker_int
 """
