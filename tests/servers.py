@@ -105,7 +105,7 @@ class Gunicorn:
         seen = set()
         while True:
             booted = set(re.findall(r"Booting worker with pid: (\d+)", self.log))
-            alive = booted - set(re.findall(r"Worker exiting \(pid: (\d+)\)", self.log))
+            alive = booted - set(re.findall(r"(?:Worker exiting \(pid: |Worker \(pid:)(\d+)\)", self.log))
             if len(alive) == self._number and alive <= seen:
                 return
             assert time.monotonic() < deadline, self.log

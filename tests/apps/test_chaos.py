@@ -75,6 +75,7 @@ PUBLISHER = """
 import sys, time, zmq
 socket = zmq.Context().socket(zmq.PUB)
 socket.bind(sys.argv[1])
+print("ready", flush=True)
 number = 0
 while True:
     socket.send_multipart([b"news", b"%s %d" % (sys.argv[2].encode(), number)])
@@ -119,13 +120,22 @@ def stream(gunicorn, streams, load):
             time.sleep(0.05)
 
 
-@pytest.mark.timeout(SECONDS + 6 * LIMIT)
-def test_chaos(tmp_path, capsys):
+@pytest.fixture
+def endpoints():
+    """Three, at ports that nobody else gets while their processes are restarted."""
     with reserved_port() as front, reserved_port() as back, reserved_port() as news:
-        frontend, backend, topics = (f"tcp://127.0.0.1:{port}" for port in (front, back, news))
+        yield [f"tcp://127.0.0.1:{port}" for port in (front, back, news)]
+
+
+@pytest.mark.timeout(SECONDS + 6 * LIMIT)
+def test_chaos(tmp_path, capsys, endpoints):
+    frontend, backend, topics = endpoints
 
     def start(*arguments):
-        return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment())
+        """A program that says when it is ready."""
+        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, env=environment())
+        assert process.stdout.readline()
+        return process
 
     def broker():
         return start("-m", "zgreen", "proxy", "--type", "streamer", "--frontend", frontend, "--backend", backend)
@@ -229,6 +239,7 @@ def test_chaos(tmp_path, capsys):
 def end_now(process):
     process.kill()
     process.wait(timeout=LIMIT)
+    process.stdout.close()
 
 
 def living(gunicorn):
