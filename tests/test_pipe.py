@@ -77,9 +77,9 @@ class Bench:
             raise reply.error
         return reply.value
 
-    def make(self, kind=zmq.PUSH, out=1000, in_=1000, overflow="block"):
+    def make(self, kind=zmq.PUSH, out=1000, in_=1000, overflow="block", out_bytes=None, in_bytes=None):
         """A pipe that has no socket."""
-        return self.engine.make_pipe(Owner(), int(kind), out, in_, overflow, False)
+        return self.engine.make_pipe(Owner(), int(kind), out, in_, overflow, False, out_bytes, in_bytes)
 
     def open(self, kind, bind=(), connect=(), options=(), **sizes):
         pipe = self.make(kind, **sizes)
@@ -469,6 +469,125 @@ def test_what_is_offered_while_writable_is_counted_and_leaves_what_is_reserved(b
     assert source.offer_writable(b"x") is False
     assert source.due()
     assert source.offer_writable(b"x") is True
+
+
+# ---------------------------------------------------------------------- limits in bytes
+
+
+def sized(*sizes):
+    return [b"%d" % (i % 10) * size for i, size in enumerate(sizes)]
+
+
+def test_a_limit_of_pending_bytes(bench):
+    """There is room while less is pending, so one message always is let through."""
+    pipe = bench.make(out_bytes=100)
+    large, a, b, c = sized(1000, 60, 60, 60)
+    assert pipe.wakes()
+    assert pipe.offer(large)
+    assert pipe.pending_bytes() == 1000
+    assert not pipe.wakes()
+    assert [pipe.offer(a), pipe.offer_now(a), pipe.try_push(a, None, 0), pipe.offer_many([a], 0)] == [False] * 3 + [0]
+    assert withdrawn(pipe) == [large]
+    pipe = bench.make(out_bytes=100)
+    assert pipe.try_push((a[:30], a[30:]), None, 0)
+    assert pipe.wakes()
+    assert pipe.offer_many([b, c], 0) == 1
+    assert pipe.offer_many([b, c], 1) == 0
+    assert pipe.pending_bytes() == 120
+    assert pipe.push_over(c)
+    assert pipe.pending_bytes() == 180
+    assert [frames for frames, _ in pipe.withdraw()] == [(a[:30], a[30:]), b, c]
+    pipe = bench.make(out_bytes=100)
+    pipe.listen_for_room(None, 1)
+    assert pipe.offer(a) is False  # nobody knows how much the one that waits needs
+    assert pipe.try_push(a, None, 0) is True
+    assert withdrawn(pipe) == [a]
+
+
+def test_a_pipe_without_a_limit_of_bytes_counts_none(bench):
+    source, pipe = bench.pair()
+    assert source.offer(b"x" * 1000)
+    assert source.pending_bytes() == 0
+    bench.until(pipe.waiting)
+    assert pipe.waiting_bytes() == 0
+
+
+def test_room_in_bytes_is_told(bench):
+    """To those that wait for it, when what is pending has gone out or was taken back."""
+    rings, endpoint = Rings(bench), inproc()
+    source = bench.open(zmq.PUSH, bind=(endpoint,), out_bytes=100)
+    a, b = sized(150, 150)
+    reply = bench.reply()
+    assert source.try_push(a, reply, 0)
+    source.listen_for_room(rings.bell, 1)
+    bench.step(10)
+    assert (source.wakes(), source.try_push(b, None, 0)) == (False, False)
+    rings.number = 0
+    assert bench.ask("take_back", source, reply) is True
+    bench.until(lambda: rings.number)
+    assert source.pending_bytes() == 0
+    assert source.try_push(b, None, 0)
+    bench.step(10)
+    rings.number = 0
+    sink = bench.open(zmq.PULL, connect=(endpoint,))
+    bench.until(lambda: rings.number)
+    assert source.wakes()
+    bench.until(sink.waiting)
+    assert sink.try_pop(0) == b
+
+
+def test_credit_in_bytes(bench):
+    """No more is read while as much waits; credit is used again when half of it is free."""
+    source, pipe = bench.pair(in_bytes=100)
+    messages = sized(60, 60, 60, 500, 1, 1, 150, 60, 60)
+    assert source.offer_many(messages, 0) == 9
+    bench.until(lambda: pipe.waiting() == 2)
+    bench.step(10)
+    assert (pipe.waiting(), pipe.waiting_bytes()) == (2, 120)
+    got = [pipe.take()]
+    bench.step(10)
+    assert (pipe.waiting(), pipe.waiting_bytes()) == (1, 60)  # not worth a wake-up
+    got.append(pipe.take_now())
+    bench.until(lambda: pipe.waiting() == 2)
+    bench.step(10)
+    assert pipe.waiting_bytes() == 560
+    while len(got) < 9:
+        bench.until(pipe.waiting)
+        got += pipe.take_many(100)
+    assert got == messages
+    assert pipe.waiting_bytes() == 0
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+def test_a_dropping_queue_with_a_limit_of_bytes(bench, overflow):
+    source, pipe = bench.pair(in_bytes=100, overflow=overflow)
+    messages = [*sized(*[20] * 10), b"x" * 200, b"y" * 20]
+    for number, message in enumerate(messages, 1):
+        assert source.try_push(message, None, 0)
+        bench.until(lambda number=number: pipe.counts().received == number)
+        if number == 11:
+            large = (pipe.waiting(), pipe.waiting_bytes(), pipe.counts().dropped)
+    if overflow == "drop_newest":
+        assert large == (5, 100, 6)
+        assert pipe.take_many(10) == messages[:5]
+        assert pipe.counts().dropped == 7
+    else:
+        assert large == (5, 280, 6)
+        assert pipe.take_many(10) == messages[-1:]  # all but the last had to go for the large one
+        assert pipe.counts().dropped == 11
+    assert pipe.waiting_bytes() == 0
+
+
+def test_what_is_given_up_or_refused_leaves_no_bytes(bench):
+    pipe = bench.open(zmq.PUSH, out_bytes=100)
+    reply = bench.reply()
+    assert pipe.try_send(b"x" * 1000, reply)
+    bench.until(lambda: reply in bench.done)
+    assert (pipe.pending(), pipe.pending_bytes()) == (0, 0)
+    rep = bench.open(zmq.REP, out_bytes=100)
+    assert rep.try_push(b"x" * 1000, None, 0)
+    bench.until(lambda: rep.owner.refusals)
+    assert (rep.pending(), rep.pending_bytes()) == (0, 0)
 
 
 # ---------------------------------------------------------------------- tried but once

@@ -184,6 +184,12 @@ class Pipe(Protocol):
     def waiting(self) -> int:
         """How many received messages nobody has got."""
 
+    def pending_bytes(self) -> int:
+        """Of the pending messages, if the pipe has a limit to that; else 0."""
+
+    def waiting_bytes(self) -> int:
+        """Of the messages that nobody has got, if the pipe has a limit to that; else 0."""
+
     def withdraw(self) -> list[tuple[Any, Reply | None]]:
         """Take all that was not sent, with its replies, for good; when the owning thread has ended."""
 
@@ -214,9 +220,21 @@ class Engine(Protocol):
     wakeups: int  # how often the owning thread has slept; that thread writes, any reads
 
     def make_pipe(
-        self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool
+        self,
+        owner: Owner,
+        kind: int,
+        out_maxsize: int | None,
+        in_maxsize: int | None,
+        overflow: str,
+        multipart: bool,
+        out_maxbytes: int | None = None,
+        in_maxbytes: int | None = None,
     ) -> Pipe:
-        """A pipe for a socket that `open` will make; hub side. A size of None: no limit."""
+        """A pipe for a socket that `open` will make; hub side. A size of None: no limit.
+
+        *out_maxbytes*, *in_maxbytes*: limits to the content of the messages that are pending and waiting. There is room
+        while less than that is there: so one message is always let through, and there may be as much as the limit and
+        one message. While callers wait in line for room in such a pipe, whatever their number, `offer` refuses."""
 
     def post(self, reply: Reply, command: Command, *args: Any) -> None:
         """Have the owning thread call ``command(reply, *args)``, a command of this engine; hub side.

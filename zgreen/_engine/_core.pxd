@@ -103,6 +103,9 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
 
     const size_t kNoLimit
 
+    cdef cppclass ByteLimit:
+        size_t held()
+
     cdef cppclass Fifo:
         size_t size()
         Message &at(size_t)
@@ -149,6 +152,8 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         double deadline
         uint64_t flush_target
         Fifo out
+        ByteLimit out_bytes
+        ByteLimit in_bytes
 
     cdef enum class EventKind(uint8_t):
         Mail
@@ -174,7 +179,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         atomic[uint64_t] wakeups
         @staticmethod
         double now()
-        shared_ptr[Pipe] make_pipe(int, size_t, size_t, Overflow) except +
+        shared_ptr[Pipe] make_pipe(int, size_t, size_t, Overflow, size_t, size_t) except +
         void post_mail()
         int attach(const shared_ptr[Pipe] &, void *, int) except +
         void detach(Pipe &) except +

@@ -26,6 +26,14 @@ class NativeEngine(Commands):
         start_thread: Callable[..., Any] | None = ...,
     ) -> None: ...
     def make_pipe(
-        self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool
+        self,
+        owner: Owner,
+        kind: int,
+        out_maxsize: int | None,
+        in_maxsize: int | None,
+        overflow: str,
+        multipart: bool,
+        out_maxbytes: int | None = ...,
+        in_maxbytes: int | None = ...,
     ) -> Pipe: ...
     def step(self, timeout: float | None) -> bool: ...

@@ -76,8 +76,12 @@ class NativeEngine(Commands):
 
     # ---- hub side
 
-    def make_pipe(self, owner, kind, out_maxsize, in_maxsize, overflow, multipart):
-        pipe = NativePipe(self._core, self._hub, owner, kind, out_maxsize, in_maxsize, overflow, multipart)
+    def make_pipe(
+        self, owner, kind, out_maxsize, in_maxsize, overflow, multipart, out_maxbytes=None, in_maxbytes=None
+    ):
+        pipe = NativePipe(
+            self._core, self._hub, owner, kind, out_maxsize, in_maxsize, overflow, multipart, out_maxbytes, in_maxbytes
+        )
         self._core.pipes[pipe.number] = pipe
         return pipe
 

@@ -3,6 +3,11 @@
 cdef int STREAK = _api.STREAK
 cdef size_t MANY = _api.MANY
 
+
+cdef size_t limit_of(size) except? 0:
+    return _core.kNoLimit if size is None else size
+
+
 OVERFLOWS = {"block": 0, "drop_oldest": 1, "drop_newest": 2}
 
 
@@ -26,9 +31,10 @@ cdef class NativePipe:
     cdef readonly object end  # likewise: what is known for when the socket is closed
     cdef object __weakref__
 
-    def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart):
-        cdef size_t out_max = _core.kNoLimit if out_maxsize is None else out_maxsize
-        cdef size_t in_max = _core.kNoLimit if in_maxsize is None else in_maxsize
+    def __cinit__(self, _Core core, hub, owner, int kind, out_maxsize, in_maxsize, overflow, bint multipart,
+                  out_maxbytes, in_maxbytes):
+        cdef size_t out_max = limit_of(out_maxsize), in_max = limit_of(in_maxsize)
+        cdef size_t out_bytes = limit_of(out_maxbytes), in_bytes = limit_of(in_maxbytes)
         cdef int policy = OVERFLOWS[overflow]
         self.pid = getpid()
         self.core = core
@@ -39,7 +45,9 @@ cdef class NativePipe:
         self.flushes = []
         self.end = End()
         self.direct_puts = self.direct_gets = True
-        self.pipe = new shared_ptr[_core.Pipe](core.core.make_pipe(kind, out_max, in_max, <Overflow> policy))
+        self.pipe = new shared_ptr[_core.Pipe](
+            core.core.make_pipe(kind, out_max, in_max, <Overflow> policy, out_bytes, in_bytes)
+        )
         self.p = self.pipe.get()
 
     def __dealloc__(self):
@@ -213,6 +221,12 @@ cdef class NativePipe:
 
     def waiting(self):
         return 0 if self.forgotten else self.p.waiting()
+
+    def pending_bytes(self):
+        return self.p.out_bytes.held()
+
+    def waiting_bytes(self):
+        return 0 if self.forgotten else self.p.in_bytes.held()
 
     def withdraw(self):
         """[(frames, reply)] of all that was not sent. Or, if there is no memory for them, they stay where they are."""

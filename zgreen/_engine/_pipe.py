@@ -168,7 +168,7 @@ class Pipe:
         room = min(MANY, self.out_maxsize - len(self.outgoing) - self.places_reserved)
         items: list[tuple[Any, Reply | None]] = []
         for message in islice(messages, start, None):
-            frames = _plain(message)
+            frames = plain(message)
             if frames is None or len(items) >= room:
                 break
             items.append((frames, None))
@@ -338,6 +338,14 @@ class Pipe:
         """How many received messages nobody has got."""
         return len(self.incoming)
 
+    def pending_bytes(self) -> int:
+        """See `_api.Pipe`."""
+        return 0
+
+    def waiting_bytes(self) -> int:
+        """See `_api.Pipe`."""
+        return 0
+
     def withdraw(self) -> list[tuple[Any, Reply | None]]:
         """Take all that was not sent, for good; by the owning thread at its end, by the hub side after that."""
         self.finished = True
@@ -374,6 +382,10 @@ class Pipe:
                 return True
         return False
 
+    def is_heavy(self) -> bool:
+        """Whether as many bytes as allowed are pending; see `LimitedPipe`."""
+        return False
+
     def credit(self) -> float:
         """How many messages may be received: the room in `incoming`; no limit where the user chose to drop."""
         return self.in_maxsize - len(self.incoming) if self.bounded else math.inf
@@ -392,7 +404,7 @@ class Pipe:
         self.incoming.append(message)
 
 
-def _plain(message: Any) -> Any:
+def plain(message: Any) -> Any:
     """What to append of a message that needs no `encode`; else None."""
     if type(message) is bytes:
         return message

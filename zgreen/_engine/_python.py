@@ -23,6 +23,7 @@ from ._closing import Farewell
 from ._commands import Commands
 from ._mailbox import Bell, Mailbox, Reply
 from ._pipe import Pipe, Streak
+from ._pipe_bytes import LimitedPipe
 from ._poller import EpollPoller, Poller, ZmqPoller
 from ._setup import in_memory
 
@@ -64,9 +65,20 @@ class PythonEngine(Commands):
     # ------------------------------------------------------------------ hub side
 
     def make_pipe(
-        self, owner: Owner, kind: int, out_maxsize: int | None, in_maxsize: int | None, overflow: str, multipart: bool
+        self,
+        owner: Owner,
+        kind: int,
+        out_maxsize: int | None,
+        in_maxsize: int | None,
+        overflow: str,
+        multipart: bool,
+        out_maxbytes: int | None = None,
+        in_maxbytes: int | None = None,
     ) -> Pipe:
-        return Pipe(self.mailbox, self._streak, owner, kind, out_maxsize, in_maxsize, overflow, multipart)
+        plan = (self.mailbox, self._streak, owner, kind, out_maxsize, in_maxsize, overflow, multipart)
+        if out_maxbytes is None and in_maxbytes is None:
+            return Pipe(*plan)
+        return LimitedPipe(out_maxbytes, in_maxbytes, *plan)
 
     # ------------------------------------------------------------------ the loop
 
@@ -88,7 +100,7 @@ class PythonEngine(Commands):
 
     def _ignore(self, target: Pipe | Farewell) -> None:
         self._poller.unregister(target.fd)
-        if type(target) is Pipe:
+        if isinstance(target, Pipe):
             target.closing = True
             self._closing.discard(target)
             self._stalled.pop(target, None)
@@ -109,7 +121,7 @@ class PythonEngine(Commands):
     def _take_mail(self) -> None:
         for _ in range(len(self.mailbox)):  # bounded: what comes meanwhile waits for the next pass
             item = self.mailbox.take()
-            if type(item) is Pipe:
+            if isinstance(item, Pipe):
                 item.touches += 1
                 self._touch(item)
             elif item is not None:
@@ -130,7 +142,7 @@ class PythonEngine(Commands):
                 target = self._by_fd.get(fd)
                 if target is None:
                     self.mailbox.signaler.drain()
-                elif type(target) is Pipe:
+                elif isinstance(target, Pipe):
                     self._touch(target)
                 else:
                     self._farewells.look(cast(Farewell, target))
@@ -190,7 +202,7 @@ class PythonEngine(Commands):
         # and what is put meanwhile by one who is awake costs a tenth of that.
         if pipe.owes_ring and not (writable and len(pipe.outgoing) > pipe.out_low):
             pipe.owes_ring = False  # first: who is told looks at it
-            if len(pipe.outgoing) < pipe.out_maxsize:
+            if len(pipe.outgoing) < pipe.out_maxsize and not pipe.is_heavy():
                 pipe.rings += _ring(pipe.room_bell)
         if pipe.watched:
             pipe.was_writable = not pending and bool(events & _POLLOUT)
@@ -279,6 +291,8 @@ class PythonEngine(Commands):
         before = pipe.received
         try:
             for _ in range(int(min(_TURN, pipe.credit()))):
+                if not pipe.credit():  # the bytes of those before have used it up
+                    break
                 message = _receive(pipe)
                 if message is None:
                     break

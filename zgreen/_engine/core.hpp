@@ -55,8 +55,9 @@ class Core : public Shared {
     static double now() { return sync::now(); }
 
     // --- hub side
-    std::shared_ptr<Pipe> make_pipe(int kind, size_t out_max, size_t in_max, Overflow overflow) {
-        return std::make_shared<Pipe>(*this, ++last_number_, kind, out_max, in_max, overflow);
+    std::shared_ptr<Pipe> make_pipe(int kind, size_t out_max, size_t in_max, Overflow overflow,
+                                    size_t out_maxbytes = kNoLimit, size_t in_maxbytes = kNoLimit) {
+        return std::make_shared<Pipe>(*this, ++last_number_, kind, out_max, in_max, overflow, out_maxbytes, in_maxbytes);
     }
     void post_mail() { inbox.post_mail(); }  // step() shall return an event for it
 
@@ -245,7 +246,7 @@ class Core : public Shared {
     void tell_room(Pipe &pipe) {
         if (!pipe.owes_ring.load()) return;
         pipe.owes_ring.store(false);  // first: who is told looks at it
-        if (pipe.pending() < pipe.out_max && pipe.room.ring(hub, NoticeKind::Room, pipe.id)) count(pipe.rings);
+        if (pipe.pending() < pipe.out_max && !pipe.out_bytes.reached() && pipe.room.ring(hub, NoticeKind::Room, pipe.id)) count(pipe.rings);
     }
 
     // Whether there is something; if not, say in `flag` that we will not look, then look once more.
@@ -271,8 +272,13 @@ class Core : public Shared {
 
     static size_t credit(const Pipe &pipe) {
         if (pipe.overflow != Overflow::Block) return SIZE_MAX;
+        if (pipe.in_bytes.reached()) return 0;
         const size_t waiting = pipe.waiting();
         return waiting < pipe.in_max ? pipe.in_max - waiting : 0;
+    }
+
+    static uint64_t byte_credit(const Pipe &pipe) {  // what may be received while less has been
+        return pipe.overflow == Overflow::Block ? pipe.in_bytes.left() : UINT64_MAX;
     }
 
     // Send what is pending, up to a turn's worth; true if libzmq refused for now. `error`: the socket is gone.
@@ -306,6 +312,7 @@ class Core : public Shared {
             if (pipe.writable.load()) pipe.writable.store(false);  // first: who sees nothing pending looks at it next
             // only now: until libzmq has it, it counts as pending; but before anybody is told what became of it
             count(pipe.settled);
+            pipe.out_bytes.go(bytes);
             try {
                 settle(pipe, message, e, bytes);
             } catch (...) {
@@ -368,10 +375,10 @@ class Core : public Shared {
         size_t budget = credit(pipe);
         if (budget > size_t(kTurn)) budget = kTurn;
         arrived_.reserve(budget);  // what has arrived must have a place
-        while (arrived_.size() < budget && wire_.receive(pipe, arrived_, error)) {}
-        if (arrived_.empty()) return;
         uint64_t bytes = 0;
-        for (Message &message : arrived_) bytes += message.size(api);
+        while (arrived_.size() < budget && bytes < byte_credit(pipe) && wire_.receive(pipe, arrived_, error))
+            bytes += arrived_.back().size(api);
+        if (arrived_.empty()) return;
         count(pipe.received, uint64_t(arrived_.size()));
         count(pipe.received_bytes, bytes);
         count(pipe.receive_turns);

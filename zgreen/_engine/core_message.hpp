@@ -147,4 +147,41 @@ class Fifo {
     size_t head_ = 0;
 };
 
+constexpr size_t kNoLimit = SIZE_MAX;  // the size of a queue without a limit: never reached
+
+// A limit to the bytes of a queue, beside the one to its messages. One message is always let through, so there may be as
+// many bytes as the limit and one message more. Nothing is counted where there is no limit.
+class ByteLimit {
+  public:
+    explicit ByteLimit(size_t max) : max_(max) {}
+    bool is_set() const { return max_ != kNoLimit; }
+    size_t held() const {
+        const uint64_t gone = gone_.load();  // first: so it is never more than what has come
+        return size_t(came_.load() - gone);
+    }
+    bool reached(uint64_t but = 0) const { return is_set() && held() - but >= max_; }
+    uint64_t left() const {
+        if (!is_set()) return UINT64_MAX;
+        const uint64_t used = held();
+        return used < max_ ? max_ - used : 0;
+    }
+    bool half_free() const { return !is_set() || held() <= max_ / 2; }
+    void come(Message &message, const Api &api) {  // each has one writer at a time, as the counter of messages has
+        if (is_set()) came_.store(came_.load() + message.size(api));
+    }
+    void go(Message &message, const Api &api) {
+        if (is_set()) go(message.size(api));
+    }
+    void go(uint64_t bytes) {
+        if (is_set()) gone_.store(gone_.load() + bytes);
+    }
+    void come_back(Message &message, const Api &api) {  // undo a go()
+        if (is_set()) gone_.store(gone_.load() - message.size(api));
+    }
+
+  private:
+    const size_t max_;
+    sync::atomic<uint64_t> came_{0}, gone_{0};
+};
+
 }  // namespace zgreen

@@ -17,8 +17,6 @@ namespace zgreen {
 
 enum class Overflow : uint8_t { Block, DropOldest, DropNewest };
 
-constexpr size_t kNoLimit = SIZE_MAX;  // the size of a queue without a limit: never reached
-
 class Pipe;
 
 // What the hub side has for the owning thread: pipes to look at, and whether there is mail.
@@ -84,8 +82,10 @@ struct Shared {
 // message costs the other side no cache miss, but for its own content.
 class Pipe : public std::enable_shared_from_this<Pipe> {
   public:
-    Pipe(Shared &shared, uint64_t id, int kind, size_t out_max, size_t in_max, Overflow overflow)
-        : shared(shared), id(id), kind(kind), out_max(out_max), in_max(in_max), overflow(overflow) {}
+    Pipe(Shared &shared, uint64_t id, int kind, size_t out_max, size_t in_max, Overflow overflow, size_t out_maxbytes,
+         size_t in_maxbytes)
+        : shared(shared), id(id), kind(kind), out_max(out_max), in_max(in_max), overflow(overflow),
+          out_bytes(out_maxbytes), in_bytes(in_maxbytes) {}
     ~Pipe();
     Pipe(const Pipe &) = delete;
     Pipe &operator=(const Pipe &) = delete;
@@ -104,13 +104,16 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     size_t held() const { return out.frames() + in.frames() + returned.count + parts.size(); }  // when the owning thread has ended
 
     // --- hub side
-    bool has_room(size_t reserved);
+    bool has_room(size_t reserved) {
+        if (out_bytes.is_set() && (reserved || out_bytes.reached())) return false;  // nobody knows what a waiter needs
+        return has_places(reserved);
+    }
     // Whether the first of those that wait for room should look now; `reserved` places are theirs. To wake one costs ten
     // times a put: so, while the owning thread makes more room and will ring, nobody is woken for a little of it. Where
     // they are so many that each will put one message and wait again, nothing is gained by that.
     bool wakes(size_t reserved) {
-        if (finished.load()) return false;  // a push would fail; who waits is told of the end
-        return has_room(out_low()) || ((!owes_ring.load() || reserved > out_low()) && has_room(0));
+        if (finished.load() || out_bytes.reached()) return false;  // a push would fail; who waits is told of the end
+        return has_places(out_low()) || ((!owes_ring.load() || reserved > out_low()) && has_places(0));
     }
     size_t places(size_t reserved);  // so many may be pushed
     bool push(Message &&message);  // false: too late, the message is still the caller's
@@ -133,6 +136,9 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     const int kind;
     const size_t out_max, in_max;
     const Overflow overflow;
+
+    // --- as `pushed` and `settled`, and as `delivered` and `taken`
+    ByteLimit out_bytes, in_bytes;
 
     // --- hub side writes
     alignas(64) sync::atomic<uint64_t> pushed{0};  // under out_mutex
@@ -190,14 +196,15 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     bool take_front(Message &message);                        // of `in`; see in_mutex
 
   private:
+    bool has_places(size_t reserved);
     void wake_if_idle();
-    void deliver_or_drop(Message &message);  // under in_mutex
+    void deliver_or_drop(std::vector<Message> &arrived, size_t i);  // under in_mutex
     bool pop_from_front(Message &message);
     void vacate(size_t i, Message &message);  // under out_mutex
     size_t low() const { return in_max / 2; }  // new credit is worth a wake-up from here down
 };
 
-inline bool Pipe::has_room(size_t reserved) {
+inline bool Pipe::has_places(size_t reserved) {
     if (!open.load()) return false;
     const uint64_t limit = out_max > reserved ? out_max - reserved : 0;
     const uint64_t seen = settled_seen.load(std::memory_order_relaxed);
@@ -211,6 +218,7 @@ inline bool Pipe::push_once(Message &&message) {
         sync::lock_guard lock(out_mutex);
         if (finished.load(std::memory_order_relaxed)) return false;
         message.lot = Lot::Once;
+        out_bytes.come(message, shared.api);
         out.push(std::move(message));  // first: it may throw
         pushed.store(pushed.load(std::memory_order_relaxed) + 1);
         ++once;
@@ -221,6 +229,7 @@ inline bool Pipe::push_once(Message &&message) {
 }
 
 inline size_t Pipe::places(size_t reserved) {
+    if (out_bytes.is_set()) return has_room(reserved) ? 1 : 0;
     if (!open.load()) return 0;
     const uint64_t limit = out_max > reserved ? out_max - reserved : 0;
     const size_t used = pending();
@@ -231,6 +240,7 @@ inline bool Pipe::push(Message &&message) {
     {
         sync::lock_guard lock(out_mutex);
         if (finished.load(std::memory_order_relaxed)) return false;
+        out_bytes.come(message, shared.api);
         out.push(std::move(message));  // first: it may throw
         pushed.store(pushed.load(std::memory_order_relaxed) + 1);
     }
@@ -243,6 +253,7 @@ inline bool Pipe::push_all(std::vector<Message> &messages) {
         sync::lock_guard lock(out_mutex);
         if (finished.load(std::memory_order_relaxed)) return false;
         const size_t n = messages.size();
+        for (Message &message : messages) out_bytes.come(message, shared.api);
         out.push_all(messages);  // first: it may throw
         pushed.store(pushed.load(std::memory_order_relaxed) + n);
     }
@@ -260,30 +271,38 @@ inline void Pipe::wake_if_idle() {
 inline void Pipe::deliver(std::vector<Message> &arrived) {
     sync::lock_guard lock(in_mutex);
     if (overflow != Overflow::Block) {
-        for (Message &message : arrived) deliver_or_drop(message);
+        for (size_t i = 0, n = arrived.size(); i < n; ++i) deliver_or_drop(arrived, i);
         return;
     }
+    for (Message &message : arrived) in_bytes.come(message, shared.api);
     const size_t n = arrived.size();  // never more than there was credit for
     in.push_all(arrived);
     delivered.store(delivered.load() + n);
 }
 
-inline void Pipe::deliver_or_drop(Message &message) {  // what is dropped is in `message` then
-    const bool full = waiting() >= in_max;
+inline void Pipe::deliver_or_drop(std::vector<Message> &arrived, size_t i) {
+    const bool full = waiting() >= in_max || in_bytes.reached();
     if (full && overflow == Overflow::DropNewest) {
         count(dropped);
         return;
     }
-    in.push(std::move(message));
+    const uint64_t bytes = in_bytes.is_set() ? arrived[i].size(shared.api) : 0;
+    in_bytes.come(arrived[i], shared.api);
+    in.push(std::move(arrived[i]));
     delivered.store(delivered.load() + 1);
     if (!full) return;
     count(dropped);
-    take_front(message);
+    take_front(arrived[i]);
+    while (in_bytes.reached(bytes)) {  // many small ones for a large one
+        arrived.emplace_back();
+        count(dropped);
+        take_front(arrived.back());
+    }
 }
 
 inline bool Pipe::pop(Message &message) {
     if (!pop_from_front(message)) return false;
-    if (starved.load() && waiting() <= low() && starved.exchange(false)) touch();
+    if (starved.load() && waiting() <= low() && in_bytes.half_free() && starved.exchange(false)) touch();
     return true;
 }
 
@@ -310,6 +329,7 @@ inline bool Pipe::take_front(Message &message) {
         in.pop();
     }
     taken.store(taken.load(std::memory_order_relaxed) + 1);
+    in_bytes.go(message, shared.api);
     return true;
 }
 
@@ -317,10 +337,11 @@ inline bool Pipe::take_front(Message &message) {
 // message more than the limit for now, or, with DropOldest, this one, which is the oldest, is dropped.
 inline bool Pipe::put_back(Message &message) {
     sync::lock_guard lock(in_mutex);
-    if (overflow == Overflow::DropOldest && waiting() >= in_max) {
+    if (overflow == Overflow::DropOldest && (waiting() >= in_max || in_bytes.reached())) {
         count(dropped);
         return false;
     }
+    in_bytes.come_back(message, shared.api);
     returned = std::move(message);
     taken.store(taken.load(std::memory_order_relaxed) - 1);
     return true;
@@ -333,6 +354,7 @@ inline bool Pipe::withdraw(Message &message) {
         message = std::move(out.front());
         out.pop();
         settled.store(settled.load() + 1);
+        out_bytes.go(message, shared.api);
     } while (message.lot == Lot::Gone);
     return true;
 }
@@ -359,6 +381,7 @@ inline void Pipe::vacate(size_t i, Message &message) {
     Message &place = out.at(i);
     if (place.lot == Lot::Once) --once;
     message = std::move(place);
+    out_bytes.go(message, shared.api);
     place.lot = Lot::Gone;
     place.token = 0;
 }
