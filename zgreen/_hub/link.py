@@ -5,6 +5,7 @@ It owns the hub's mailbox, the io watcher that listens for rings, the answers th
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -62,9 +63,14 @@ class Link:
     """One hub, seen from other threads; made on the hub's thread."""
 
     def __init__(self, hub: gevent.hub.Hub, on_thread_end: Callable[[], Any] = lambda: None) -> None:
-        """*on_thread_end* is called when the hub's thread has ended, on that thread, after its last Python code."""
+        """*on_thread_end* is called when the hub's thread has ended, on that thread, after its last Python code.
+
+        Not in the child of a fork, which the thread never was in.
+        """
         self.hub = hub
-        self._thread = weakref.ref(_this_thread(), lambda _: on_thread_end())
+        # A fork ends the marks of the other threads, too, before any code of ours runs in the child.
+        pid = os.getpid()
+        self._thread = weakref.ref(_this_thread(), lambda _: on_thread_end() if os.getpid() == pid else None)
         self.mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.reports = Reports(hub, self.here)
         self.look: Callable[[Inbox], Any] = _nothing  # appends what the engine has for the hub beside the mailbox
