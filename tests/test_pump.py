@@ -28,7 +28,7 @@ from support import (
     wait_for,
 )
 
-from zgreen import BrokenError, Channel, ClosedError, Pump, get_pump
+from zgreen import BrokenError, Channel, ClosedError, Pump, get_pump, register_socket
 from zgreen._hub.wait import Deadline
 
 get_ident = monkey.get_original("_thread", "get_ident")
@@ -748,3 +748,26 @@ def test_importing_starts_nothing():
         print(before == after)
     """)
     assert (status, out.strip(), err) == (0, "True", "")
+
+
+def test_the_pumps_own_context_is_terminated():
+    """The pump has broken: everybody who waits is told, and nothing is left in its list."""
+    pump = Pump().start()
+    in_ = gevent.queue.Queue(1)
+    register_socket(in_, socket_type="PUSH", configurator=lambda socket: socket.bind(ANY), pump=pump)
+    publisher = Channel("XPUB", bind=ANY, pump=pump)
+    waiting = [gevent.spawn(outcome, publisher.wait_subscriber, "x"), gevent.spawn(outcome, publisher.get)]
+
+    def put_without_end():
+        while True:
+            in_.put(b"x")
+
+    producer = gevent.spawn(outcome, put_without_end)
+    gevent.sleep(0)
+    terminating = gevent.get_hub().threadpool.spawn(pump.context.term)
+    for error in (waiter.get(timeout=LIMIT) for waiter in waiting):
+        assert isinstance(error, BrokenError)
+    assert isinstance(producer.get(timeout=LIMIT), ShutDown)
+    wait_for(lambda: pump.closed, "the pump to have broken")
+    assert pump.channels == ()
+    terminating.get(timeout=LIMIT)

@@ -243,8 +243,13 @@ class Commands:
             self._farewells.begin(pipe, linger)
             return
         held = most_held(pipe)
+        ours = pipe.socket.context is self._context
         pipe.socket.close(linger=0)
         self.tell_end(pipe, held, error)
+        if ours and self._owns_context and getattr(error, "errno", 0) == zmq.ETERM:
+            # Somebody has terminated the engine's own context, and still waits in term(): no socket can be made again.
+            self._owns_context = False
+            raise error
 
     def tell_end(self, pipe: Any, held: int, error: BaseException | None) -> None:
         """Tell the owner of *pipe* that its socket has ended, and then those who wait for that.

@@ -71,7 +71,7 @@ class Call(Waiting):
             self._result = AsyncResult()
             self.reply = link.reply(self._arrived)
         else:
-            self._mailbox = mailbox or Mailbox()
+            self._mailbox = mailbox if mailbox is not None else Mailbox()  # one without mail is false
             self.reply = Reply(self._mailbox, self._arrived)
 
     def wait(self, deadline: Deadline) -> Any:
