@@ -26,7 +26,7 @@ LAYERS = [
     {"zgreen.patterns", "zgreen._drain", "zgreen._per_process"},
     {"zgreen._hub.register", "zgreen._hub.on_signal", "zgreen._hub.seam"},
     {"zgreen._hub.channel"},
-    {"zgreen._hub.monitor"},
+    {"zgreen._hub.monitor", "zgreen._hub.many"},
     {"zgreen._hub.pump"},
     {"zgreen._hub.shutdown", "zgreen._hub.lanes"},
     {"zgreen._hub.thread", "zgreen._hub.picture"},

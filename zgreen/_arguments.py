@@ -112,6 +112,14 @@ def check_maxsize(name: str, value: int | None) -> int | None:
     return value
 
 
+def check_limit(value: int) -> None:
+    """The *limit* of get_many: a TypeError or ValueError for what is no int of 1 or more."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"limit must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"limit must be 1 or more, not {value}")
+
+
 def check_overflow(value: Any, allowed: tuple[str, ...]) -> None:
     """What becomes of a message for which there is no room."""
     if value not in allowed:

@@ -15,6 +15,7 @@ from gevent.event import AsyncResult
 from .._arguments import (
     OVERFLOWS,
     check_endpoint,
+    check_limit,
     check_maxsize,
     check_option,
     check_overflow,
@@ -28,6 +29,7 @@ from .._engine._api import Plan
 from .._errors import ClosedError, ForkedError
 from .._sockets import kind_of
 from .lanes import Lanes, Sizes
+from .many import get_many, put_many
 from .monitor import Monitor, tap_of, wait_connected
 from .pump import Pump, get_pump
 from .queues import RecvQueue
@@ -141,6 +143,22 @@ class Channel:
         if not self._offer_now(message):
             self._lanes.put(message, False, None)
 
+    def put_many(self, messages: Iterable[Any], timeout: float | None = None) -> None:
+        """Put all *messages*, in order, and wait for room as often as needed.
+
+        :param messages: an iterable, which is read to its end first.
+        :param timeout: seconds for all of it; None: no limit; 0: do not wait.
+        :raises TypeError: one of them is no message, or the socket cannot send. None was put then.
+        :raises gevent.queue.Full: there was not room for all within *timeout*.
+        :raises ClosedError, BrokenError: as :meth:`put`.
+
+        Whatever ends it early, be it one of these, a ``gevent.Timeout`` or a kill: the first so many messages were put,
+        each once, and the exception's attribute ``messages_put`` says how many. Messages of others may come between
+        them. (A signal handler that raises in the middle may leave that number too small, by one batch.)
+        """
+        check_timeout(timeout)
+        put_many(self._lanes, messages, timeout)
+
     def send(self, message: Any) -> AsyncResult[None]:
         """Put *message*, waiting for room, and return an AsyncResult: set when libzmq has taken the message, or the
         ``zmq.ZMQError`` why it never will, or :class:`ClosedError` if the channel ended first.
@@ -199,6 +217,23 @@ class Channel:
         """``get(block=False)``."""
         message = self._take_now()
         return message if message is not None else self._lanes.get(False, None)
+
+    def get_many(self, limit: int, timeout: float | None = None) -> list[Any]:
+        """The oldest messages, at least one and up to *limit*, but 1,000 at most: wait for one if there is none, not
+        for more.
+
+        :param timeout: seconds; None: no limit; 0: do not wait.
+        :raises gevent.queue.Empty: none within *timeout*.
+        :raises TypeError, ValueError: *limit* is no int of 1 or more.
+        :raises ClosedError, BrokenError: as :meth:`get`.
+
+        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken. What other greenlets wait
+        for in :meth:`get` is left to them.
+        """
+        check_limit(limit)
+        if timeout is not None:
+            check_timeout(timeout)
+        return get_many(self._lanes, limit, timeout)
 
     def __iter__(self) -> Channel:
         return self

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gevent.queue import Empty
 
-from .._arguments import check_seconds, check_timeout
+from .._arguments import check_limit, check_seconds, check_timeout
 from .._errors import ClosedError, ForkedError
 from ._history import Numbered
 from ._inbox import Inbox, MakeError
@@ -138,11 +138,7 @@ class Subscription:
         :raises gevent.queue.Empty: none within *timeout*.
         :raises ClosedError, BrokenError: as :meth:`get`.
         """
-        if not isinstance(limit, int) or isinstance(limit, bool):
-            raise TypeError(f"limit must be an int, not {type(limit).__name__}")
-        if limit < 1:
-            raise ValueError(f"limit must be 1 or more, not {limit}")
-        check_seconds("timeout", timeout)
+        check_limit(limit)
         self._wait(True, timeout)
         return [_message(item) for item in self._inbox.take_many(limit)]
 
