@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 from collections import Counter
@@ -37,17 +38,30 @@ def test_ping_pong() -> None:
     assert run(example("ping_pong.py")) == ["ping", "pong"] * 3
 
 
-def test_the_quick_start_of_the_readme_is_the_example() -> None:
-    """The README shows the example's own lines, and shows all of its main()."""
-    code = Path(example("ping_pong.py")).read_text()
-    readme = (ROOT / "README.md").read_text()
-    quick_start = readme.split("```python\n", 1)[1].split("```", 1)[0]
-    assert quick_start.strip() == code[code.index("import gevent") :].strip()
+def readme_code(number: int) -> str:
+    """The program of the README with this *number*, from 0 on."""
+    return (ROOT / "README.md").read_text().split("```python\n")[number + 1].split("```", 1)[0]
+
+
+def test_the_first_program_of_the_readme_is_the_example() -> None:
+    """The WSGI application of examples/howto/, which test_howto runs under gunicorn and uWSGI."""
+    code = Path(example("howto/prefork.py")).read_text()
+    assert readme_code(0).strip() == code[code.index("import os") : code.index("try:")].strip()
 
 
 def test_the_channel_of_the_readme() -> None:
-    code = (ROOT / "README.md").read_text().split("```python\n")[2].split("```", 1)[0]
-    assert run("-c", code) == ["b'a message'", "[b'header', b'body']"]
+    assert run("-c", readme_code(1)) == ["b'a message'", "[b'header', b'body']"]
+
+
+def test_the_queues_of_the_readme() -> None:
+    assert run("-c", readme_code(2)) == ["ping", "pong"]
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https:") or (ROOT / target).exists(), target
 
 
 def check_fan_in(lines: list[str]) -> None:
