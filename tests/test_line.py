@@ -639,3 +639,27 @@ def test_rings_while_the_hub_is_blocked(bench):
         block_hub_until(lambda: bench.pipe.waiting() == 10)
         delivering.get()
     assert values(getters) == list(range(10))
+
+
+def test_the_head_leaves_as_the_hub_looks(bench):
+    """A foreign thread at the head may leave between the hub's look whether it could go on, and its turn."""
+    line, may_leave, left = bench.receives.line, [], []
+    with real_threads(1) as spawn:
+        head = spawn(outcome, line.wait_turn, lambda: bool(may_leave), Deadline(LIMIT))
+        block_hub_until(lambda: len(line) == 1, "the thread to stand in line")
+        waiter = line._waiters[0]
+
+        def ready():
+            if not may_leave:
+                may_leave.append(1)
+                waiter.bell.ring()
+                block_hub_until(lambda: not len(line), "the thread to leave")
+                left.append(1)
+            return True
+
+        line._ready = ready
+        result = []
+        gevent.get_hub().loop.run_callback(lambda: result.append(outcome(line.dispatch)))
+        wait_for(lambda: result)
+        assert (result, left) == ([None], [1])
+        assert head.get(timeout=LIMIT) is None

@@ -512,9 +512,17 @@ def test_an_out_without_shutdown_is_given_stop_iteration(pump, kind):
     assert reader.get() == [b"a", b"b"]
 
 
+class Narrow:
+    """A queue that holds one item and does not tell so: up to 1,000 messages more are read for it."""
+
+    def __init__(self):
+        queue = Queue(1)
+        self.get, self.put, self.shutdown = queue.get, queue.put, queue.shutdown
+
+
 def test_out_is_shut_down_after_its_last_message(pump):
     """What had been received when the channel was closed can still be got, then ShutDown."""
-    out = Queue(1)
+    out = Narrow()
     endpoint = inproc()
     channel = registered(pump, "PULL", endpoint, bind=True, out=out)
     peer = zgreen.Channel(zmq.PUSH, connect=endpoint, pump=pump)
@@ -529,7 +537,7 @@ def test_out_is_shut_down_after_its_last_message(pump):
 
 def test_a_late_reader_gets_all_that_was_received_before_the_close(pump):
     """Out is full when the channel is closed; its reader comes later, and is not told of the end too early."""
-    out = Queue(1)
+    out = Narrow()
     endpoint = inproc()
     channel = registered(pump, "PULL", endpoint, bind=True, out=out)
     peer = zgreen.Channel(zmq.PUSH, connect=endpoint, pump=pump)
@@ -927,3 +935,23 @@ def test_positional_in_and_out(pump):
     register_socket(in_, socket_type="PUSH", configurator=lambda s: s.connect(endpoint), pump=pump)
     in_.put("x")
     assert out.get() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("make", "most"),
+    [(lambda: Queue(1), 2), (lambda: Queue(10), 11), (gevent.queue.Channel, 1)],
+    ids=["1", "10", "Channel"],
+)
+def test_no_more_is_read_than_a_bounded_out_holds(pump, make, most):
+    """And one message in hand; the rest stays with libzmq and the peer. Nothing is lost, and the order is kept."""
+    out = make()
+    server = registered(pump, "PULL", endpoint := inproc(), out=out, bind=True)
+    client = zgreen.Channel("PUSH", connect=endpoint, pump=pump, send_maxsize=None)
+    for i in range(3000):
+        client.put(b"%d" % i)
+    wait_for(lambda: server.statistics().received == most, "the owning thread to have read what it may")
+    for _ in range(10):
+        gevent.sleep(0)
+        pump._thread.post(pump._thread.engine.ping).wait(Deadline(LIMIT))
+        assert server.statistics().received == most
+    assert [out.get(timeout=LIMIT) for _ in range(3000)] == [b"%d" % i for i in range(3000)]

@@ -337,9 +337,9 @@ class World {
         MUST(!pipe.ready);
         MUST(!pipe.owes_ring);
         MUST(pipe.idle == (pipe.pending() == 0));
-        const bool credit = pipe.overflow != Overflow::Block || pipe.waiting() < pipe.in_max;
+        const bool credit = pipe.overflow != Overflow::Block || pipe.waiting() < pipe.in_max.load();
         MUST(pipe.starved || credit);
-        MUST(!pipe.starved || pipe.waiting() > pipe.in_max / 2);  // it need not hear of less
+        MUST(!pipe.starved || pipe.waiting() > pipe.in_max.load() / 2);  // it need not hear of less
     }
     void own() {
         for (;;) {

@@ -190,6 +190,9 @@ class Pipe(Protocol):
     def waiting_bytes(self) -> int:
         """Of the messages that nobody has got, if the pipe has a limit to that; else 0."""
 
+    def limit_waiting(self, limit: int) -> None:
+        """Have no more received while *limit* messages wait to be got; 0: none. For a pipe that drops nothing."""
+
     def withdraw(self) -> list[tuple[Any, Reply | None]]:
         """Take all that was not sent, with its replies, for good; when the owning thread has ended."""
 

@@ -114,6 +114,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         bool has_room(size_t)
         bool wakes(size_t)
         size_t places(size_t)
+        void limit_waiting(size_t)
         bool push(Message) except +
         bool push_all(vector[Message] &) except +
         bool push_once(Message) except +

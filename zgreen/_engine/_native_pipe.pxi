@@ -222,6 +222,9 @@ cdef class NativePipe:
     def waiting(self):
         return 0 if self.forgotten else self.p.waiting()
 
+    def limit_waiting(self, size_t limit):
+        self.p.limit_waiting(limit)
+
     def pending_bytes(self):
         return self.p.out_bytes.held()
 

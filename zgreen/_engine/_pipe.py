@@ -300,6 +300,12 @@ class Pipe:
             self.starved = False
             self._mailbox.send(self)
 
+    def limit_waiting(self, limit: int) -> None:
+        """See `_api.Pipe`."""
+        self.in_maxsize, self.low = limit, limit / 2  # before the look: the owning thread sets `starved`, then looks
+        if self.starved:
+            self._ask_for_more()
+
     def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
         self.room_bell = bell
         self.places_reserved = reserved

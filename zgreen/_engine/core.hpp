@@ -274,7 +274,8 @@ class Core : public Shared {
         if (pipe.overflow != Overflow::Block) return SIZE_MAX;
         if (pipe.in_bytes.reached()) return 0;
         const size_t waiting = pipe.waiting();
-        return waiting < pipe.in_max ? pipe.in_max - waiting : 0;
+        const size_t limit = pipe.in_max.load();
+        return waiting < limit ? limit - waiting : 0;
     }
 
     static uint64_t byte_credit(const Pipe &pipe) {  // what may be received while less has been

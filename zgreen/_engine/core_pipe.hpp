@@ -120,6 +120,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     bool push_all(std::vector<Message> &messages);  // likewise; all or none
     bool push_once(Message &&message);              // likewise; libzmq takes it in the next turns, or refuses it
     bool pop(Message &message);
+    void limit_waiting(size_t limit);  // receive no more while so many wait; block only
     bool put_back(Message &message);  // what was popped last; false: it is dropped, and still the caller's
     void finish() {                   // nothing is pushed from now on
         sync::lock_guard lock(out_mutex);
@@ -134,7 +135,8 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     Shared &shared;
     const uint64_t id;
     const int kind;
-    const size_t out_max, in_max;
+    const size_t out_max;
+    sync::atomic<size_t> in_max;  // the hub side may change it, see limit_waiting
     const Overflow overflow;
 
     // --- as `pushed` and `settled`, and as `delivered` and `taken`
@@ -201,7 +203,8 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     void deliver_or_drop(std::vector<Message> &arrived, size_t i);  // under in_mutex
     bool pop_from_front(Message &message);
     void vacate(size_t i, Message &message);  // under out_mutex
-    size_t low() const { return in_max / 2; }  // new credit is worth a wake-up from here down
+    void ask_for_more();
+    size_t low() const { return in_max.load() / 2; }  // new credit is worth a wake-up from here down
 };
 
 inline bool Pipe::has_places(size_t reserved) {
@@ -281,7 +284,7 @@ inline void Pipe::deliver(std::vector<Message> &arrived) {
 }
 
 inline void Pipe::deliver_or_drop(std::vector<Message> &arrived, size_t i) {
-    const bool full = waiting() >= in_max || in_bytes.reached();
+    const bool full = waiting() >= in_max.load() || in_bytes.reached();
     if (full && overflow == Overflow::DropNewest) {
         count(dropped);
         return;
@@ -302,8 +305,18 @@ inline void Pipe::deliver_or_drop(std::vector<Message> &arrived, size_t i) {
 
 inline bool Pipe::pop(Message &message) {
     if (!pop_from_front(message)) return false;
-    if (starved.load() && waiting() <= low() && in_bytes.half_free() && starved.exchange(false)) touch();
+    ask_for_more();
     return true;
+}
+
+// Have the owning thread, which had no credit, use the new one if that is worth a wake-up.
+inline void Pipe::ask_for_more() {
+    if (starved.load() && waiting() <= low() && in_bytes.half_free() && starved.exchange(false)) touch();
+}
+
+inline void Pipe::limit_waiting(size_t limit) {
+    in_max.store(limit);  // before the look: the owning thread says "starved", and then looks at the limit
+    ask_for_more();
 }
 
 inline bool Pipe::pop_from_front(Message &message) {
@@ -337,7 +350,7 @@ inline bool Pipe::take_front(Message &message) {
 // message more than the limit for now, or, with DropOldest, this one, which is the oldest, is dropped.
 inline bool Pipe::put_back(Message &message) {
     sync::lock_guard lock(in_mutex);
-    if (overflow == Overflow::DropOldest && (waiting() >= in_max || in_bytes.reached())) {
+    if (overflow == Overflow::DropOldest && (waiting() >= in_max.load() || in_bytes.reached())) {
         count(dropped);
         return false;
     }

@@ -255,9 +255,8 @@ class Line:
             return
         if not self._ready():
             return
-        try:
-            head = self._waiters[0]
-        except IndexError:  # it has left meanwhile, and had the next one look
+        head = self._head()
+        if head is None:  # it has left meanwhile, and had the next one look
             return
         if head.foreign or not self._link.here():
             head.bell.ring()
@@ -277,14 +276,24 @@ class Line:
             for _ in range(len(self._waiters)):
                 if not self._waiters or not self._ready():
                     return
-                head = self._waiters[0]
+                head = self._head()  # after the look, in which a foreign thread may have left
+                if head is None:
+                    return
                 head.wake()
                 if head.foreign:
                     return  # it goes on by itself, and has the next one look
         finally:
             self._dispatching = False
-            if self._waiters and not self._waiters[0].foreign:
+            head = self._head()
+            if head is not None and not head.foreign:
                 self.nudge()  # those who came meanwhile may be able to go on
+
+    def _head(self) -> _GreenletWaiter | _ThreadWaiter | _CallbackWaiter | None:
+        """The first in line, or None; a foreign thread may leave at any time."""
+        try:
+            return self._waiters[0]
+        except IndexError:
+            return None
 
     # ------------------------------------------------------------------ what is told about the waiters
 

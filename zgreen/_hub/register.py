@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import math
 import queue as _stdlib_queue
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
+import gevent.queue
 import zmq
 from gevent import monkey
+from gevent.hub import Waiter
 from gevent.queue import Empty, ShutDown
 
 from .._engine._api import Plan
@@ -48,7 +51,9 @@ def register_socket(
     :param in_: where you put; any object with gevent.queue's ``get``. Its ``shutdown()``, or ``StopIteration`` put to a
         queue that has none, closes the socket after what was put has gone out.
     :param out: where you get; any object with gevent.queue's ``put``. It is shut down (or given ``StopIteration``) when
-        its last message is there. While it is full nothing is read from the socket, and nothing else waits.
+        its last message is there. While it is full nothing is read from the socket but one message in hand, and
+        nothing else waits. Of a queue that does not tell its bound (``maxsize`` and ``qsize()``, as gevent's do) up to
+        1,000 more are read.
     :param socket: an existing socket, perhaps bound or connected already. It is the pump's from now on: do not use it.
     :param socket_type: ``zmq.REP``, ``"rep"`` or ``"REP"``.
     :param configurator: called with the new ``zmq.Socket`` in the owning thread, to bind, connect and set options; it
@@ -217,8 +222,7 @@ def _is_end(item: Any) -> bool:
 def _feed_out(lanes: Lanes, out: Any) -> None:
     """Move what the channel receives to *out*, then end *out*."""
     try:
-        while True:
-            message = lanes.get(True, None)
+        for message in _received(lanes, out):
             try:
                 out.put(message)
             except (ShutDown, BrokenError):  # the latter of a channel
@@ -238,6 +242,47 @@ def _feed_out(lanes: Lanes, out: Any) -> None:
         end()
     else:
         out.put(StopIteration)
+
+
+def _received(lanes: Lanes, out: Any) -> Iterator[Any]:
+    """What the channel receives, no faster than *out* has room for it.
+
+    Of a bounded queue the owning thread has read no more than the queue holds and one message in hand. For that it
+    reads nothing while messages change from the pipe to *out*.
+    """
+    bound = _bound_of(out)
+    while bound is None:
+        yield lanes.get(True, None)
+    while True:
+        room = max(1, bound - out.qsize())
+        lanes.pipe.limit_waiting(room)
+        _wait_for_message(lanes)
+        lanes.pipe.limit_waiting(0)
+        with contextlib.suppress(Empty):
+            for _ in range(room):
+                yield lanes.get(False, None)
+
+
+def _bound_of(out: Any) -> int | None:
+    """How many items *out* holds, as gevent's queues say it; None: not known, or no limit."""
+    if isinstance(out, gevent.queue.Channel):
+        return 0
+    bound = getattr(out, "maxsize", None)
+    bounded = isinstance(bound, int) and bound > 0 and callable(getattr(out, "qsize", None))
+    return bound if bounded else None
+
+
+def _wait_for_message(lanes: Lanes) -> None:
+    """Return when a message can be got, in a turn of the caller's, or when the channel has ended."""
+    if lanes.receives.ready():
+        return
+    line = lanes.receives.line
+    waiter: Waiter[Any] = Waiter()
+    line.link(waiter.switch, None)
+    try:
+        waiter.get()
+    finally:
+        line.unlink(waiter.switch)
 
 
 def _check_queue(name: str, queue: Any, method: str) -> None:
