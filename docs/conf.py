@@ -1,10 +1,12 @@
 """Sphinx: how the pages of this folder, the docstrings and the examples become HTML. `tox -e docs` builds it.
 
-No network is used: names of other projects in signatures and docstrings are left without links.
+By default no network is used, and names of other projects in signatures and docstrings have no links. Read the Docs, or
+ZGREEN_INTERSPHINX=1 in the environment, fetches the inventories of Python, gevent and pyzmq and links to their pages.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 from pathlib import Path
@@ -26,6 +28,13 @@ author = "the zgreen developers"
 release = version = runpy.run_path(str(ROOT / "zgreen" / "_version.py"))["__version__"]
 
 extensions = ["sphinx.ext.autodoc", "myst_parser"]
+if "ZGREEN_INTERSPHINX" in os.environ or os.environ.get("READTHEDOCS") == "True":
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3/", None),
+        "gevent": ("https://www.gevent.org/", None),
+        "zmq": ("https://pyzmq.readthedocs.io/en/latest/", None),
+    }
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"zgreen {release}"

@@ -71,6 +71,7 @@ OUTPUT = {
         "a closed channel gives no nil, but ShutDown",
         "the server has ended",
     ],
+    "counts": ["1 message of 10 bytes", "from JSON: True", "1 channel is open, 1 message was sent", "True"],
     "why_slow": [
         "the hub is late: True",
         "0 put and not sent, 100 in ZeroMQ, 100 received and not got",
