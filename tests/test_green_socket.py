@@ -1,0 +1,498 @@
+"""zgreen.green: sockets that look like pyzmq's: messages, options, errors, ends."""
+
+import errno
+import gc
+import inspect
+import socket as sockets
+
+import gevent
+import pytest
+import zmq as plain
+import zmq.green as original
+from gevent.event import Event
+from support import LIMIT, run, wait_for
+
+import zgreen.green as zmq
+
+
+@pytest.fixture
+def context():
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+def pair(context, left, right, **options):
+    """Two sockets, the first bound, the second connected; options by name, of both."""
+    one, other = context.socket(left), context.socket(right)
+    for name, value in options.items():
+        setattr(one, name, value)
+        setattr(other, name, value)
+    port = one.bind_to_random_port("tcp://127.0.0.1")
+    other.connect(f"tcp://127.0.0.1:{port}")
+    return one, other
+
+
+def errno_of(function, *args, **options):
+    with pytest.raises(zmq.ZMQError) as caught:
+        function(*args, **options)
+    return caught.value.errno
+
+
+def test_the_names_are_those_of_zmq_green():
+    exported = {}
+    exec("from zgreen.green import *", exported)
+    expected = {}
+    exec("from zmq.green import *", expected)
+    assert set(expected) <= set(exported)
+    ours = {"Context", "Socket", "Poller", "select", "zmq_poll", "device", "proxy"}
+    assert {name for name in set(expected) - {"__builtins__"} if exported[name] is not expected[name]} <= ours
+    modules = {"core", "poll", "annotations"}  # of zmq.green's own
+    missing = {name for name in set(dir(original)) - set(dir(zmq)) if not name.startswith("_")} - modules
+    assert missing == set()
+
+
+def test_they_are_pyzmqs_classes(context):
+    socket = context.socket(zmq.PUSH)
+    assert isinstance(context, plain.Context)
+    assert isinstance(socket, plain.Socket)
+    assert isinstance(socket, zmq.Socket)
+    assert zmq.Context.instance() is zmq.Context.instance() is not plain.Context.instance()
+    assert socket.type == zmq.PUSH
+    assert socket.TYPE == zmq.PUSH
+    assert "PUSH" in repr(socket)
+    zmq.Context.instance().term()
+    plain.Context.instance().term()
+
+
+def test_no_handle_can_be_used(context):
+    """Plain pyzmq calls are refused; none of them reaches descriptor 0."""
+    socket = context.socket(zmq.PULL)
+    assert errno_of(plain.zmq_poll, [(socket, zmq.POLLIN)], 0) == zmq.ENOTSOCK
+    assert errno_of(plain.Socket.recv, socket, zmq.NOBLOCK) == zmq.ENOTSOCK
+    assert errno_of(lambda: socket.underlying) == zmq.ENOTSUP
+    assert errno_of(zmq.Socket, socket) == zmq.ENOTSUP
+    assert errno_of(plain.Socket.shadow, socket) == zmq.ENOTSUP
+
+
+def test_messages_go_both_ways(context):
+    one, other = pair(context, zmq.PAIR, zmq.PAIR)
+    one.send(b"a")
+    assert other.recv() == b"a"
+    other.send_multipart([b"b", bytearray(b"c"), memoryview(b"d")])
+    assert one.recv_multipart() == [b"b", b"c", b"d"]
+    one.send_string("Ä")
+    assert other.recv_string() == "Ä"
+    one.send_json({"a": 1})
+    assert other.recv_json() == {"a": 1}
+    one.send_pyobj((1, 2))
+    assert other.recv_pyobj() == (1, 2)
+    one.send_serialized(3, lambda number: [b"x"] * number)
+    assert other.recv_serialized(len) == 3
+    one.send(b"buffer")
+    buffer = bytearray(4)
+    assert other.recv_into(buffer) == 6
+    assert buffer == b"buff"
+
+
+def test_frame_by_frame(context):
+    one, other = pair(context, zmq.PAIR, zmq.PAIR)
+    one.send(b"1", zmq.SNDMORE)
+    one.send(zmq.Frame(b"2"), zmq.SNDMORE)
+    one.send(b"3")
+    first = other.recv(copy=False)
+    assert (first.bytes, bytes(first.buffer), first.more, other.RCVMORE) == (b"1", b"1", True, 1)
+    assert (other.recv(), other.getsockopt(zmq.RCVMORE)) == (b"2", 1)
+    assert (other.recv(), other.get(zmq.RCVMORE)) == (b"3", 0)
+    one.send_multipart([b"a", b"b"])
+    assert [(frame.bytes, frame.more) for frame in other.recv_multipart(copy=False)] == [(b"a", True), (b"b", False)]
+
+
+def test_a_tracker_is_done(context):
+    one, other = pair(context, zmq.PAIR, zmq.PAIR)
+    assert one.send(b"x") is None
+    assert one.send(b"x", copy=False, track=True).done
+    assert one.send_multipart([b"x", b"y"], copy=False, track=True).done
+    with pytest.raises(ValueError, match="tracked"):
+        one.send(zmq.Frame(b"x"), track=True)
+    with pytest.raises(TypeError):
+        one.send("text")
+    with pytest.raises(TypeError):
+        one.send_multipart([b"x", 5])
+    del other
+
+
+def test_frames_of_three_greenlets_never_mix(context):
+    one, other = pair(context, zmq.PUSH, zmq.PULL)
+
+    def send(name):
+        for number in range(50):
+            one.send(name, zmq.SNDMORE)
+            gevent.sleep(0)
+            one.send(b"%d" % number)
+
+    senders = [gevent.spawn(send, name) for name in (b"a", b"b", b"c")]
+    got = [other.recv_multipart() for _ in range(150)]
+    gevent.joinall(senders, raise_error=True)
+    for name in (b"a", b"b", b"c"):
+        assert [message for message in got if message[0] == name] == [[name, b"%d" % number] for number in range(50)]
+
+
+def test_the_rest_of_a_dead_greenlets_message_goes_to_the_next(context):
+    one, other = pair(context, zmq.PAIR, zmq.PAIR)
+    one.send_multipart([b"1", b"2"])
+    first = gevent.spawn(other.recv)
+    assert first.get() == b"1"
+    assert other.recv() == b"2"
+
+
+def test_several_receive_on_one_socket(context):
+    one, other = pair(context, zmq.PUSH, zmq.PULL)
+    receivers = [gevent.spawn(other.recv) for _ in range(5)]
+    gevent.sleep(0)
+    for number in range(5):
+        one.send(b"%d" % number)
+    gevent.joinall(receivers, raise_error=True)
+    assert sorted(one.value for one in receivers) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_noblock_says_again_both_ways(context):
+    one = context.socket(zmq.PUSH)
+    for _ in range(2):
+        with pytest.raises(zmq.Again):
+            one.send(b"x", zmq.NOBLOCK)
+    with pytest.raises(zmq.Again):
+        one.send_multipart([b"x", b"y"], zmq.NOBLOCK)
+    lonely = context.socket(zmq.PULL)
+    with pytest.raises(zmq.Again):
+        lonely.recv(zmq.NOBLOCK)
+    with pytest.raises(zmq.Again):
+        lonely.recv_multipart(zmq.DONTWAIT)
+
+
+def test_the_marks_count_what_is_prefetched(context):
+    """10 here and 10 there, and what one side of libzmq reads ahead."""
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    one.hwm = other.hwm = 10
+    one.bind("inproc://marks")
+    other.connect("inproc://marks")
+    assert (one.hwm, other.RCVHWM) == (10, 10)
+    one.send(b"x")
+    other.recv()
+    sent = 0
+    refused = 0
+    while refused < 20:  # the other side takes what it takes meanwhile
+        try:
+            one.send(b"x" * 10, zmq.NOBLOCK)
+            sent += 1
+        except zmq.Again:
+            refused += 1
+            gevent.sleep(0.005)
+    assert 15 <= sent <= 25
+    assert [other.recv() for _ in range(sent)] == [b"x" * 10] * sent
+
+
+def test_noblock_finds_what_has_come(context):
+    """No false Again: what another context of the same thread has delivered is found at once."""
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    other.bind("inproc://found")
+    one.connect("inproc://found")
+    for number in range(20):
+        one.send(b"%d" % number)
+        one.get(zmq.TYPE)  # so the owning thread has sent it
+        assert other.recv(zmq.NOBLOCK) == b"%d" % number
+
+
+def test_timeouts(context):
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    one.SNDTIMEO = 20
+    other.setsockopt(zmq.RCVTIMEO, 20)
+    assert (one.sndtimeo, other.getsockopt(zmq.RCVTIMEO)) == (20, 20)
+    with pytest.raises(zmq.Again):
+        one.send(b"never")
+    with pytest.raises(zmq.Again):
+        other.recv()
+    port = one.bind_to_random_port("tcp://127.0.0.1")
+    other.connect(f"tcp://127.0.0.1:{port}")
+    one.SNDTIMEO = other.RCVTIMEO = -1
+    one.send(b"first")
+    assert other.recv() == b"first"
+
+
+@pytest.mark.parametrize("end", ["timeout", "kill"])
+def test_nothing_is_left_of_a_send_that_was_given_up(context, end):
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+
+    def send():
+        with gevent.Timeout(0.01 if end == "timeout" else None, False):
+            one.send(b"given up")
+
+    sender = gevent.spawn(send)
+    if end == "kill":
+        wait_for(lambda: one._core._pending)
+        sender.kill()
+    sender.get()
+    one.bind("inproc://left")
+    other.connect("inproc://left")
+    one.send(b"next")
+    assert other.recv() == b"next"
+
+
+def test_request_and_reply_in_turn(context):
+    reply, request = pair(context, zmq.REP, zmq.REQ)
+    assert errno_of(request.recv) == zmq.EFSM
+    assert errno_of(reply.send, b"x") == zmq.EFSM
+    for _ in range(3):
+        request.send(b"question")
+        assert errno_of(request.send, b"again") == zmq.EFSM
+        assert reply.recv() == b"question"
+        assert errno_of(reply.recv, zmq.NOBLOCK) == zmq.EFSM
+        assert request.poll(0) == 0
+        reply.send_multipart([b"an", b"swer"])
+        assert request.recv_multipart() == [b"an", b"swer"]
+
+
+def test_a_router_that_must_know_its_peer(context):
+    router = context.socket(zmq.ROUTER)
+    router.ROUTER_MANDATORY = 1
+    port = router.bind_to_random_port("tcp://127.0.0.1")
+    assert errno_of(router.send_multipart, [b"nobody", b"x"]) == zmq.EHOSTUNREACH
+    dealer = context.socket(zmq.DEALER)
+    dealer.IDENTITY = b"me"
+    dealer.connect(f"tcp://127.0.0.1:{port}")
+    dealer.send(b"hello")
+    assert router.recv_multipart() == [b"me", b"hello"]
+    router.send(b"me", zmq.SNDMORE)
+    router.send(b"there", zmq.NOBLOCK)
+    assert dealer.recv() == b"there"
+
+
+def test_subscriptions(context):
+    publisher, subscriber = context.socket(zmq.PUB), context.socket(zmq.SUB)
+    publisher.bind("inproc://news")
+    subscriber.connect("inproc://news")
+    subscriber.subscribe("a")
+    subscriber.setsockopt(zmq.SUBSCRIBE, b"b")
+    subscriber.unsubscribe(b"b")
+    subscriber.rcvtimeo = 10
+
+    def arrived():
+        publisher.send_multipart([b"b", b"not wanted"])
+        publisher.send_multipart([b"a", b"wanted"], zmq.NOBLOCK)
+        try:
+            return subscriber.recv_multipart() == [b"a", b"wanted"]
+        except zmq.Again:
+            return False
+
+    wait_for(arrived)
+    assert publisher.getsockopt(zmq.TYPE) == zmq.PUB
+
+
+def test_options_and_errors_come_at_the_call(context):
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 7)
+    socket.identity = b"name"
+    socket.setsockopt_string(zmq.IDENTITY, "other")
+    assert (socket.linger, socket.identity, socket.get_string(zmq.IDENTITY)) == (7, b"other", "other")
+    for _ in range(2):  # before and after the owning thread has it
+        with pytest.raises(TypeError):
+            socket.setsockopt(zmq.IDENTITY, "text")
+        assert errno_of(socket.setsockopt, zmq.SNDHWM, -5) == zmq.EINVAL
+        assert errno_of(socket.get, 9999) == zmq.EINVAL
+        assert errno_of(socket.bind, "tcp://127.0.0.1") == zmq.EINVAL
+        assert errno_of(socket.connect, "no://protocol") == zmq.EPROTONOSUPPORT
+        with pytest.raises(TypeError):
+            socket.bind(5)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    assert socket.last_endpoint == b"tcp://127.0.0.1:%d" % port
+    assert errno_of(context.socket(zmq.PUSH).bind, f"tcp://127.0.0.1:{port}") == zmq.EADDRINUSE
+    socket.unbind(socket.last_endpoint)
+    with socket.connect("tcp://127.0.0.1:9"):
+        pass
+    assert errno_of(socket.disconnect, "tcp://127.0.0.1:9") == errno.ENOENT
+
+
+def test_what_a_kind_cannot(context):
+    assert errno_of(context.socket(zmq.PULL).send, b"x") == zmq.ENOTSUP
+    assert errno_of(context.socket(zmq.PUSH).recv) == zmq.ENOTSUP
+    assert errno_of(context.socket, 99) == zmq.EINVAL
+
+
+def test_closed(context):
+    with context.socket(zmq.PUSH) as socket:
+        socket.bind("inproc://closed")
+        assert not socket.closed
+    assert socket.closed
+    assert "closed" in repr(socket)
+    for call in (lambda: socket.send(b""), socket.recv, lambda: socket.get(zmq.TYPE), lambda: socket.bind("inproc://x"),
+                 lambda: socket.setsockopt(zmq.LINGER, 1)):  # fmt: skip
+        assert errno_of(call) == zmq.ENOTSOCK
+    socket.close()
+    context.socket(zmq.PUSH).bind("inproc://closed")  # the name is free
+
+
+def test_a_waiting_receiver_learns_of_the_close(context):
+    socket = context.socket(zmq.PULL)
+    receiver = gevent.spawn(errno_of, socket.recv)
+    wait_for(lambda: socket._core.lanes is not None and len(socket._core.lanes.receives.line))
+    socket.close()
+    assert receiver.get() == zmq.ENOTSOCK
+
+
+def test_a_socket_that_nobody_has_is_closed(context):
+    socket = context.socket(zmq.PUSH)
+    socket.bind("inproc://dropped")
+    core = socket._core
+    del socket
+    gc.collect()
+    assert core.closed
+
+
+def test_a_subclass_with_a_constructor_and_methods_of_its_own(context):
+    class Mine(zmq.Socket):
+        def __new__(cls, *args, **options):
+            return super().__new__(cls, *args)
+
+        def __init__(self, context, kind, note):
+            super().__init__(context, kind)
+            self.__dict__["note"] = note
+
+        def send(self, data, flags=0, **options):
+            self.note.append(data)
+            return super().send(data, flags, **options)
+
+    sent = []
+    socket = Mine(context, zmq.PUB, sent)
+    socket.send_multipart([b"a", b"b"])
+    assert sent == [b"a", b"b"]
+    socket.close()
+
+
+def test_a_context_subclass_that_skips_our_constructor():
+    class Mine(zmq.Context):
+        def __init__(self):
+            super(zmq.Context, self).__init__()
+
+    mine = Mine()
+    with mine.socket(zmq.PUSH) as socket:
+        socket.bind("inproc://mine")
+    mine.term()
+    assert mine.closed
+    assert errno_of(mine.socket, zmq.PUSH) == zmq.ENOTSUP
+
+
+def test_term_wakes_waiters_and_nobody_else_waits(context):
+    receiving, sending = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    waits = [gevent.spawn(errno_of, receiving.recv), gevent.spawn(errno_of, sending.send, b"x"),
+             gevent.spawn(errno_of, receiving.poll)]  # fmt: skip
+    wait_for(lambda: sending._core._pending and receiving._core.lanes is not None and receiving._core._listeners)
+    term = gevent.spawn(context.term)
+    assert [wait.get() for wait in waits] == [zmq.ETERM] * 3
+    assert errno_of(receiving.recv) == errno_of(context.socket, zmq.PUSH) == zmq.ETERM
+    assert not term.ready()  # other greenlets run: this one does
+    receiving.close()
+    sending.close(linger=0)
+    term.get()
+    assert context.closed
+
+
+def test_term_waits_for_what_is_to_be_sent(context):
+    sending = context.socket(zmq.PUSH)
+    with sockets.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    sending.connect(f"tcp://127.0.0.1:{port}")
+    for _ in range(10):
+        sending.send(b"x")
+    sending.close()
+    term = gevent.spawn(context.term)
+    other = zmq.Context()
+    receiving = other.socket(zmq.PULL)
+    assert not term.ready()
+    receiving.bind(f"tcp://127.0.0.1:{port}")
+    assert [receiving.recv() for _ in range(10)] == [b"x"] * 10
+    term.get()
+    other.destroy()
+
+
+def test_the_monitor(context):
+    from zmq.utils.monitor import recv_monitor_message
+
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    monitor = one.get_monitor_socket()
+    assert one.get_monitor_socket() is monitor
+    seen = Event()
+
+    def watch():
+        while recv_monitor_message(monitor)["event"] != zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            pass
+        seen.set()
+
+    watcher = gevent.spawn(watch)
+    port = one.bind_to_random_port("tcp://127.0.0.1")
+    other.connect(f"tcp://127.0.0.1:{port}")
+    assert seen.wait(LIMIT)
+    watcher.get()
+    one.disable_monitor()
+    assert monitor.closed
+
+
+def test_exit_delivers_what_was_sent():
+    status, out, err = run("""
+        import gevent, os, zgreen.green as zmq, subprocess, sys, textwrap
+        code = '''
+        import zgreen.green as zmq
+        context = zmq.Context()
+        socket = context.socket(zmq.PUSH)
+        socket.connect("{}")
+        for _ in range(100):
+            socket.send(b"x" * 200000)
+        '''
+        context = zmq.Context()
+        socket = context.socket(zmq.PULL)
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code).format(f"tcp://127.0.0.1:{port}")])
+        socket.rcvtimeo = 20000
+        print(sum(len(socket.recv()) for _ in range(100)), child.wait())
+        context.destroy()
+    """)
+    assert (status, out.split(), err) == (0, ["20000000", "0"], "")
+
+
+def test_the_child_of_a_fork():
+    status, out, err = run("""
+        import gevent, os, zgreen.green as zmq
+        context = zmq.Context()
+        socket = context.socket(zmq.PULL)
+        other = context.socket(zmq.PUSH)
+        socket.bind("inproc://parent")
+        pid = gevent.os.fork()
+        if pid == 0:
+            for call in (socket.recv, other.recv, lambda: context.socket(zmq.PUSH), lambda: other.bind("inproc://x")):
+                try:
+                    call()
+                    print("no error", flush=True)
+                except zmq.ZMQError as error:
+                    assert error.errno == zmq.ENOTSOCK, error
+            socket.close()
+            context.term()
+            own = zmq.Context()
+            one, two = own.socket(zmq.PUSH), own.socket(zmq.PULL)
+            one.bind("inproc://child")
+            two.connect("inproc://child")
+            one.send(b"works")
+            print(two.recv().decode(), flush=True)
+            own.destroy()
+            os._exit(0)
+        gevent.os.waitpid(pid, 0)
+        other.connect("inproc://parent")
+        other.send(b"still")
+        print(socket.recv().decode())
+        context.destroy()
+    """)
+    assert (status, out.split(), err) == (0, ["works", "still"], "")
+
+
+def test_public_methods_say_what_they_do():
+    for thing in (zmq.Context, zmq.Socket, zmq.Poller, zmq.select, zmq.zmq_poll, zmq.device, zmq.proxy, zmq.install):
+        assert inspect.getdoc(thing)

@@ -1,0 +1,58 @@
+"""Lanes of a socket that has the face of a zmq.Socket: their errors are pyzmq's."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import zmq
+
+from .._engine._api import Plan, Unsent
+from .._engine._mailbox import Reply
+from .._hub.lanes import Lanes, Sizes
+from .._hub.thread import OwningThread
+from .._sockets import Kind
+
+
+class Life(Protocol):
+    """What lanes must know of the context of their socket."""
+
+    terminating: bool  # `Context.term` has begun; any thread reads it
+
+
+def translate(error: BaseException) -> zmq.ZMQError:
+    """Return what pyzmq would raise where the core raises *error*, because its lanes or their thread have ended."""
+    if isinstance(error, zmq.ZMQError):
+        return error
+    if isinstance(error.__cause__, zmq.ZMQError):
+        return type(error.__cause__)(error.__cause__.errno)
+    return zmq.ZMQError(zmq.ENOTSOCK)
+
+
+class SocketLanes(Lanes):
+    """The lanes of one green socket."""
+
+    def __init__(self, thread: OwningThread, kind: Kind, plan: Plan, sizes: Sizes, life: Life) -> None:
+        self._life = life  # set once; before the rest, which asks for errors
+        self.closed_by_user = False  # the thread that closes it writes, before the close is under way
+        super().__init__(thread, kind, plan, sizes, True, lambda _: None)
+
+    @property
+    def name(self) -> str:
+        """For errors and logs."""
+        return super().name.replace("zgreen.Channel", "zgreen.green.Socket", 1)
+
+    def get_error(self) -> BaseException | None:
+        """As of `Lanes`, and ETERM from the beginning of `Context.term` on; any thread."""
+        error = super().get_error()
+        if error is None and self._life.terminating:
+            return zmq.ContextTerminated()
+        return error
+
+    def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
+        """See `_api.Owner`. LINGER has said what may be lost at a close, as with libzmq: it is not reported."""
+        super().ended(left, Unsent(0, 0) if self.closed_by_user else unsent, error)
+
+    def wake(self) -> None:
+        """Have all waiters look at the state; any thread."""
+        self.sends.line.nudge()
+        self.receives.line.nudge()

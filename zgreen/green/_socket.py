@@ -1,0 +1,280 @@
+"""Socket: the face of a zmq.Socket over the lanes of the core.
+
+pyzmq's base class gets an address that libzmq takes for no socket: whatever reaches libzmq by that is refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+
+from ._core import Core
+from ._monitor import open_monitor
+from ._poll import Poller
+
+# libzmq looks for a mark in what a handle points to, and says ENOTSOCK where it is missing. With NULL for a handle
+# zmq_poll would poll descriptor 0 instead.
+_NO_SOCKET = ctypes.create_string_buffer(65536)
+
+
+def _bytes_of(data: Any) -> bytes:
+    if type(data) is bytes:
+        return data
+    if isinstance(data, zmq.Frame):
+        return data.bytes
+    if isinstance(data, str):
+        raise TypeError("unicode not allowed, use send_string")
+    return memoryview(data).tobytes()
+
+
+def _tracker(data: Any, copy: bool, track: bool) -> zmq.MessageTracker | None:
+    """What `send` returns: the message has been copied, so libzmq is done with the caller's memory."""
+    if isinstance(data, zmq.Frame):
+        if track and not data.tracker:
+            raise ValueError("Not a tracked message")
+        return zmq.MessageTracker()
+    return None if copy else zmq.MessageTracker()
+
+
+def _frame(data: bytes, more: bool, track: bool) -> zmq.Frame:
+    frame = zmq.Frame(data, track=track)
+    frame.more = more
+    return frame
+
+
+class Socket(zmq.Socket[bytes]):
+    """As :class:`zmq.Socket`, but no call blocks the hub. See pyzmq for its methods; what differs is in the how-to.
+
+    Any number of greenlets may send and receive. A message of several frames that is sent or received frame by frame
+    belongs to one greenlet. RCVTIMEO and SNDTIMEO work, and after an exception nothing of a message is left to be sent.
+    """
+
+    _repr_cls = "zgreen.green.Socket"
+    _poller_class = Poller
+    _core: Core | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Socket:
+        self = super().__new__(cls, *args, **kwargs)
+        object.__setattr__(self, "_core", None)  # here, because subclasses may have a constructor of their own
+        return self
+
+    def __init__(
+        self,
+        ctx_or_socket: Any = None,
+        socket_type: int = 0,
+        *,
+        shadow: Any = 0,
+        copy_threshold: int | None = None,
+    ) -> None:
+        if shadow or isinstance(ctx_or_socket, zmq.Socket):
+            raise zmq.ZMQError(zmq.ENOTSUP, "a zgreen.green.Socket cannot shadow another socket: use that one")
+        if ctx_or_socket is None:
+            raise TypeError("context must be specified")
+        life = getattr(ctx_or_socket, "_life", None)
+        if life is None:
+            raise TypeError("context must be a zgreen.green.Context; Context.shadow() makes one of another")
+        zmq.backend.Socket.__init__(
+            self, ctx_or_socket, -1, shadow=ctypes.addressof(_NO_SOCKET), copy_threshold=copy_threshold
+        )
+        self._core = core = Core(life, ctx_or_socket, int(socket_type))
+        self.__dict__["type"] = zmq.SocketType(core.kind.number)
+        self._type_name = core.kind.name
+
+    def _open(self) -> Core:
+        if self._core is None:
+            raise zmq.ZMQError(zmq.ENOTSOCK)
+        return self._core
+
+    def __del__(self) -> None:
+        core = self.__dict__.get("_core")
+        if core is not None and not sys.is_finalizing():
+            core.close(None, wait=False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the socket is closed, or belongs to the parent process."""
+        return self._core is None or self._core.closed or self._core.life.forked()
+
+    @property
+    def underlying(self) -> int:
+        """There is none: the owning thread alone may use libzmq's socket.
+
+        :raises zmq.ZMQError: always, ENOTSUP.
+        """
+        raise zmq.ZMQError(zmq.ENOTSUP, "the handle of a zgreen.green.Socket belongs to its owning thread")
+
+    def close(self, linger: int | None = None) -> None:
+        """Close the socket, and do not wait for what is still to be sent.
+
+        :param linger: milliseconds that it may still go out; -1: without limit; default: the option LINGER.
+        """
+        if self._core is not None:
+            self.context._rm_socket(self)
+            self._core.close(linger)
+            self._closed = True
+
+    # ------------------------------------------------------------------ send
+
+    def send(  # type: ignore[override]  # pyzmq has an overload for each kind of result
+        self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
+    ) -> Any:
+        """Send a frame; returns when libzmq has taken the message, or is about to.
+
+        :raises zmq.Again: NOBLOCK, or SNDTIMEO is over; nothing will be sent.
+        """
+        if any(value is not None for value in kwargs.values()):
+            raise zmq.ZMQError(zmq.ENOTSUP, "routing_id and group are of socket types that zgreen.green has not")
+        core = self._open()
+        tracker = None if copy and type(data) is bytes else _tracker(data, copy, track)
+        frame = data if type(data) is bytes else _bytes_of(data)
+        if flags & zmq.SNDMORE or core._sending:
+            core.send(frame, flags)
+        else:
+            core.send_message(frame, flags)
+        return tracker
+
+    def send_multipart(
+        self, msg_parts: Sequence[Any], flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
+    ) -> Any:
+        """Send the frames of a message; see `send`."""
+        core = self._open()
+        own = type(self).send is not Socket.send  # a subclass's, through which all frames shall go
+        if own or kwargs or flags & zmq.SNDMORE or core._sending:
+            return super().send_multipart(msg_parts, flags, copy, track, **kwargs)
+        tracker = None
+        frames = []
+        for number, part in enumerate(msg_parts):
+            try:
+                frames.append(_bytes_of(part))
+            except TypeError:
+                raise TypeError(f"Frame {number} ({part!r:.32}) does not support the buffer interface.") from None
+            tracker = _tracker(part, copy, track) or tracker
+        core.send_message(tuple(frames) if len(frames) != 1 else frames[0], flags) if frames else msg_parts[-1]
+        return tracker
+
+    # ------------------------------------------------------------------ receive
+
+    def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
+        """Receive a frame: bytes, or with *copy* false a :class:`zmq.Frame`.
+
+        :raises zmq.Again: NOBLOCK and there is no message, or RCVTIMEO is over.
+        """
+        frame, more = self._open().receive_frame(flags)
+        return frame if copy else _frame(frame, more, track)
+
+    def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> list[Any]:
+        """Receive all frames of a message; see `recv`."""
+        if type(self).recv is not Socket.recv:
+            return super().recv_multipart(flags, copy, track)
+        frames: list[Any] = self._open().receive_message(flags)
+        if copy:
+            return frames
+        last = len(frames) - 1
+        return [_frame(frame, number < last, track) for number, frame in enumerate(frames)]
+
+    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive a frame into *buffer*, up to *nbytes* of it, and return the length of the frame."""
+        view = memoryview(buffer)
+        if view.readonly:
+            raise ValueError("recv_into: the buffer is read-only")
+        if not view.contiguous:
+            raise ValueError("recv_into: the buffer is not contiguous")
+        view = view.cast("B")
+        if nbytes < 0:
+            raise ValueError(f"nbytes={nbytes} must not be negative")
+        if nbytes > len(view):
+            raise ValueError(f"nbytes={nbytes} is more than the {len(view)} bytes of the buffer")
+        frame, _ = self._open().receive_frame(flags)
+        size = min(nbytes or len(view), len(frame))
+        view[:size] = frame[:size]
+        return len(frame)
+
+    # ------------------------------------------------------------------ options
+
+    def set(self, option: int, optval: Any) -> None:
+        """Set an option; see :meth:`zmq.Socket.set`."""
+        self._open().set(option, optval)
+
+    def get(self, option: int) -> Any:
+        """The value of an option; see :meth:`zmq.Socket.get`. FD is a descriptor of ours: poll it for reading only."""
+        return self._open().get(option)
+
+    setsockopt = set  # noqa: A003
+    getsockopt = get
+
+    # ------------------------------------------------------------------ endpoints
+
+    def _attach(self, how: str, addr: Any) -> None:
+        core, endpoint = self._open(), _text(addr)
+        lanes = core.ready()
+        core.command(getattr(lanes.engine, how), endpoint)
+
+    def bind(self, addr: Any) -> Any:
+        """Bind to *addr*; returns a context manager that undoes it."""
+        self._attach("bind", addr)
+        return self._bind_cm(addr)
+
+    def connect(self, addr: Any) -> Any:
+        """Connect to *addr*; returns a context manager that undoes it."""
+        self._attach("connect", addr)
+        return self._connect_cm(addr)
+
+    def unbind(self, addr: Any) -> None:
+        """Undo a bind."""
+        self._attach("unbind", addr)
+
+    def disconnect(self, addr: Any) -> None:
+        """Undo a connect."""
+        self._attach("disconnect", addr)
+
+    # ------------------------------------------------------------------ monitor, and what only a handle can do
+
+    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
+        """A PAIR socket that receives the events of this one, for :func:`zmq.utils.monitor.recv_monitor_message`.
+
+        *events* must be all of them, and *addr* not given: the address is of zgreen's choice.
+
+        :raises zmq.ZMQError: ENOTSUP for other events or an address.
+        """
+        if self._monitor_socket is None or self._monitor_socket.closed:
+            if events not in (None, zmq.EVENT_ALL) or addr is not None:
+                raise zmq.ZMQError(zmq.ENOTSUP, "zgreen.green tells all events, at an address of its own")
+            self._open().ready()
+            pair = type(self)(self.context, zmq.PAIR)
+            open_monitor(self._open(), pair._open())
+            self._monitor_socket = pair
+        return self._monitor_socket
+
+    def disable_monitor(self) -> None:
+        """Close the socket that `get_monitor_socket` has given."""
+        if self._monitor_socket is not None:
+            self._monitor_socket.close()
+            self._monitor_socket = None
+
+    def monitor(self, addr: str | bytes | None, events: int = zmq.EVENT_ALL) -> None:  # noqa: ARG002
+        """Not at an address of one's own: see `get_monitor_socket`.
+
+        :raises zmq.ZMQError: always, ENOTSUP.
+        """
+        raise zmq.ZMQError(zmq.ENOTSUP, "use get_monitor_socket()")
+
+    def join(self, group: str | bytes) -> None:  # noqa: ARG002
+        """Of RADIO and DISH sockets alone.
+
+        :raises zmq.ZMQError: always, ENOTSUP.
+        """
+        raise zmq.ZMQError(zmq.ENOTSUP)
+
+    leave = join
+
+
+def _text(addr: Any) -> str:
+    if isinstance(addr, bytes):
+        return addr.decode()
+    if not isinstance(addr, str):
+        raise TypeError(f"expected str, got: {addr!r}")
+    return addr
