@@ -1,6 +1,7 @@
 """The end of a channel, of a pump and of a process: what was put is sent, or counted, in time, and in silence."""
 
 import re
+import signal
 import textwrap
 import time
 from collections import Counter
@@ -370,7 +371,7 @@ def test_the_linger_at_exit_is_5_seconds_in_total():
     seconds, (status, _out, err) = seconds_to_end(process)
     assert status == 0
     assert not_sent(err) == 90, err
-    assert len(err.splitlines()) == 9, err
+    assert len(err.splitlines()) == 1 + 9, err  # what is waited for, and what each of the nine has lost
     assert 4.5 < seconds < 15, err  # one after the other they would take 20 and more
 
 
@@ -519,3 +520,34 @@ def test_a_closed_channel_leaves_the_rest_of_the_program_alone():
     name, message = out.splitlines()
     assert name in message
     assert "shut" in message
+
+
+STUCK = """
+    import sys
+    import zmq, zgreen
+    push = zgreen.Channel(zmq.PUSH, bind="tcp://127.0.0.1:*", options={zmq.LINGER: int(sys.argv[1])})
+    for _ in range(7):
+        push.put("x")
+    print("put", flush=True)
+"""
+
+
+def test_an_exit_that_waits_says_for_what_and_how_long_at_most():
+    """In one line, after a moment; then what was not sent is said as ever."""
+    status, out, err = run(STUCK, 2000)
+    first, second = err.splitlines()
+    assert (status, out) == (0, "put\n")
+    assert first == (
+        "the process ends: 7 messages that libzmq does not take are given up to 4 s more; Ctrl-C gives them up"
+    )
+    assert second.endswith("7 messages were not sent")
+
+
+def test_ctrl_c_ends_the_wait_of_an_exit_without_a_traceback():
+    process = script(STUCK, 60_000)
+    assert process.stdout.readline() == "put\n"
+    line = process.stderr.readline()
+    assert "Ctrl-C gives them up" in line
+    process.send_signal(signal.SIGINT)
+    status, out, err = finish(process)
+    assert (status, out, err) == (0, "", "7 messages were not sent: the wait for them was interrupted\n")

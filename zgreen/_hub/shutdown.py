@@ -34,6 +34,7 @@ GRACE = 2.0  # seconds that a shutdown gives libzmq and the thread beyond the li
 _HUB_LIMIT = 0.5  # seconds; at exit, for the hub of another thread, which may not be running
 _SETTLE = 0.05  # seconds in which a hub gets from a callback into the lock that parks it
 _PARKED = 60.0  # seconds; longer than the rest of an exit
+_PATIENCE = 1.0  # seconds of an exit that need no explanation
 _POLL = 0.001  # seconds between two looks at a thread that is about to end
 
 _sleep = monkey.get_original("time", "sleep")
@@ -164,6 +165,14 @@ class Shutdown:
         thread.link.exiting = park
         self._exit_ends = _Ends(thread, None, deadline.left() or 0.0, thread.exit_mailbox)
         return True
+
+    def closes_by(self, deadline: Deadline) -> bool:
+        """Whether all channels have ended by *deadline*; after `begin_exit`."""
+        return self._exit_ends is None or self._exit_ends.wait(deadline)
+
+    def queued(self) -> int:
+        """How many messages libzmq has not taken; any thread."""
+        return sum(member.pending() for member in tuple(self.thread.members))
 
     def end_exit(self, deadline: Deadline) -> None:
         """See `Watched`."""
@@ -307,6 +316,8 @@ def bring_down(ones: Sequence[Watched], park: bool) -> None:
     """
     deadline = Deadline(LINGER)
     ending = [one for one in ones if one.begin_exit(deadline, park)]
+    if park:
+        _say_what_is_waited_for([one for one in ending if isinstance(one, Shutdown)], deadline)
     for one in ending:
         one.end_exit(deadline)
     if park:
@@ -315,10 +326,28 @@ def bring_down(ones: Sequence[Watched], park: bool) -> None:
             one.park(parked)
 
 
+def _say_what_is_waited_for(ones: Sequence[Shutdown], deadline: Deadline) -> None:
+    """Log a line if messages hold the exit up for longer than a user would expect."""
+    early = Deadline(_PATIENCE)
+    waited_for = [one for one in ones if not one.closes_by(early)]
+    queued = sum(one.queued() for one in waited_for)
+    if queued:
+        logger.warning(
+            "the process ends: %d messages that libzmq does not take are given up to %.0f s more; Ctrl-C gives them up",
+            queued, deadline.left() or 0.0,
+        )  # fmt: skip
+
+
 def _at_exit(park: bool = True) -> None:
     global _exited
     _exited = True
-    bring_down(list(_watched), park)
+    ones = list(_watched)
+    try:
+        bring_down(ones, park)
+    except KeyboardInterrupt:  # the user does not want to wait; a traceback would say nothing
+        queued = sum(one.queued() for one in ones if isinstance(one, Shutdown))
+        if queued:
+            logger.warning("%d messages were not sent: the wait for them was interrupted", queued)
 
 
 def _register_with_multiprocessing() -> None:
