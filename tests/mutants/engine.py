@@ -99,7 +99,7 @@ _PYTHON = [
     Mutant("_engine/_python.py", "        if pending:\n            pipe.idle = False\n", "", "test_python_engine.py -k ring", quick=True),
     Mutant("_engine/_python.py", "            writable = not self._stall(pipe)\n        else:\n            pipe.stalls = 0", "            writable = not self._stall(pipe)", ENGINE),
     Mutant("_engine/_python.py", "pipe.stalls < 2", "pipe.stalls < 1", ENGINE),
-    Mutant("_engine/_python.py", "            pipe.owes_ring = False  # first: who is told looks at it\n", "", ENGINE),
+    Mutant("_engine/_python.py", "            pipe.owes_ring = False  # first: the waiter that is told looks at it\n", "", ENGINE),
     Mutant("_engine/_python.py", "if len(pipe.outgoing) < pipe.out_maxsize and", "if len(pipe.outgoing) <= pipe.out_maxsize and", ENGINE),
     Mutant("_engine/_python.py", "while outgoing and done < _TURN:", "while outgoing and done <= _TURN:", "test_python_engine.py -k turns", quick=True),
     Mutant("_engine/_python.py", "(error.errno == zmq.EFSM and pipe.kind == _REQ)", "False", "test_python_engine.py -k req_waits", quick=True),

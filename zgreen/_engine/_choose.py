@@ -1,4 +1,4 @@
-"""Which engine a pump gets (hub side, when a pump is made)."""
+"""The choice of a pump's engine (hub side, when a pump is made)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BUILT = importlib.util.find_spec(_NATIVE) is not None
 
 
 def choose(name: str | None) -> EngineClass:
-    """Return the engine class for *name*, else for the environment's ZGREEN_ENGINE, else the fastest there is."""
+    """Return the engine class for *name*, else for the environment's ZGREEN_ENGINE, else the fastest that is built."""
     source = "engine="
     if name is None:
         source = "ZGREEN_ENGINE="

@@ -1,6 +1,6 @@
-"""What both engines do the same way: commands, and the ends of sockets and of the thread itself.
+"""The part that both engines share: commands, and the ends of sockets and of the thread itself.
 
-The owning thread runs all of it, but `post`. An engine derives from `Commands` and adds the loop and the data path.
+The owning thread runs all of it, except `post`. An engine derives from `Commands` and adds the loop and the data path.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Commands:
         self._start_thread = start_thread
         self._hub = hub
         self._on_end = on_end
-        self.mailbox: Mailbox[Any] = self._make_mailbox()  # commands, and what the engine adds to them
+        self.mailbox: Mailbox[Any] = self._make_mailbox()  # commands, and the items that the engine adds
         self.ended = False  # the owning thread writes, any reads
         self.failure: BaseException | None = None  # likewise, before `ended`
         # the owning thread alone from here on
-        self._by_fd: dict[int, Any] = {}  # what it listens to: a pipe or a Farewell
+        self._by_fd: dict[int, Any] = {}  # by its descriptor: a pipe or a Farewell
         self._farewells = Farewells(context, self)
         self._monitors = Monitors()
-        self._stops: list[Reply] = []  # who asked for the end
+        self._stops: list[Reply] = []  # of the callers that asked for the end
 
     # ------------------------------------------------------------------ what an engine adds
 
@@ -85,19 +85,19 @@ class Commands:
     # ------------------------------------------------------------------ hub side
 
     def look(self, into: deque[Callable[[], Any]]) -> None:
-        """Append what the owning thread has for the hub beside the mailbox's; the hub calls these."""
+        """Append the items that the owning thread has for the hub outside of the mailbox; the hub calls them."""
 
     def post(self, reply: Reply, command: Command, *args: Any) -> None:
         self.mailbox.send((command, args, reply))
         if self.ended:
-            # it may have looked for the last time before our item came: then we answer, as it would have
+            # it may have looked for the last time before this item came: then answer in its place
             self._refuse_mail()
 
     def run(self) -> None:
         try:
             while self.step(None):
                 pass
-        except BaseException as error:  # noqa: BLE001 (our bug, or no memory: those who wait are told why)
+        except BaseException as error:  # noqa: BLE001 (a bug of zgreen, or no memory: waiters are told why)
             self.failure = error
         self._end()
 
@@ -106,7 +106,7 @@ class Commands:
     def _run_command(self, command: Command, args: tuple[Any, ...], reply: Reply) -> None:
         try:
             command(reply, *args)
-        except BaseException as error:  # noqa: BLE001 (a configurator may raise anything: for who asked)
+        except BaseException as error:  # noqa: BLE001 (a configurator may raise anything: the caller gets it)
             reply.complete(error=error)
 
     def ping(self, reply: Reply) -> None:
@@ -158,7 +158,7 @@ class Commands:
         reply.complete(_setup.restart(self._socket_of(pipe), frames))
 
     def _socket_of(self, pipe: Any) -> Any:
-        """The socket of *pipe*, for a call that may eat the edge of its descriptor: the loop will serve it."""
+        """The socket of *pipe*, for a call that may consume the edge of its descriptor: the loop will serve it."""
         if pipe.fd < 0:
             raise zmq.ZMQError(zmq.ENOTSOCK)
         self._touch(pipe)
@@ -182,7 +182,7 @@ class Commands:
         linger = min(_default_linger(pipe, limit) if linger is None else linger, _LONGEST_LINGER)
         first = not end.replies
         end.replies.append(reply)
-        if pipe.fd < 0:  # libzmq is at it
+        if pipe.fd < 0:  # libzmq is closing it
             self._farewells.shorten(pipe, linger)
             return
         end.asked = end.asked or linger > 0
@@ -233,7 +233,7 @@ class Commands:
         return [target for target in self._by_fd.values() if type(target) is not Farewell]
 
     def _finish(self, pipe: Any, linger: float, error: BaseException | None = None) -> None:
-        """Serve *pipe* no more, and close its socket: libzmq has *linger* seconds to send what it holds."""
+        """Stop serving *pipe*, and close its socket: libzmq has *linger* seconds to send the messages that it holds."""
         self._ignore(pipe)
         self._monitors.closing(pipe)
         del self._by_fd[pipe.fd]
@@ -247,12 +247,12 @@ class Commands:
         pipe.socket.close(linger=0)
         self.tell_end(pipe, held, error)
         if ours and self._owns_context and getattr(error, "errno", 0) == zmq.ETERM:
-            # Somebody has terminated the engine's own context, and still waits in term(): no socket can be made again.
+            # A caller has terminated the engine's own context, and still waits in term(): no socket can be made again.
             self._owns_context = False
             raise error
 
     def tell_end(self, pipe: Any, held: int, error: BaseException | None) -> None:
-        """Tell the owner of *pipe* that its socket has ended, and then those who wait for that.
+        """Tell the owner of *pipe* that its socket has ended, and then the callers that wait for that.
 
         Only here the messages that are left are taken out of the pipe: until then the hub side, if it gives up this
         thread, finds them there.
@@ -270,7 +270,7 @@ class Commands:
         self._look_after_reserve(getattr(error, "errno", 0) == zmq.ETERM)
 
     def _look_after_reserve(self, terminated: bool) -> None:
-        """Fill it again after its use. But a user who terminates a context of theirs must not have to wait for it."""
+        """Fill the reserve again after its use. But the termination of a user's context must not wait for it."""
         reserve = self._farewells.reserve
         is_open = self._farewells or len(self._by_fd) > self._farewells.watched
         if terminated or not (self._owns_context or is_open):
@@ -293,11 +293,11 @@ class Commands:
         return not self._farewells and not self._pipes()
 
     def _end(self) -> None:
-        """The loop is over, as asked or by an error. In the latter case everybody is told first."""
+        """The loop is over, as asked or by an error. After an error every waiter is told first."""
         if self.failure is None:
             self._leave()
         else:
-            self._farewells.tell_all()  # before `ended`: from then on the hub side withdraws what is left in pipes
+            self._farewells.tell_all()  # before `ended`: from then on the hub side withdraws the messages left in pipes
         self.ended = True
         for pipe in self._pipes():
             _ring_all(pipe)  # foreign threads look at `ended` themselves
@@ -314,7 +314,7 @@ class Commands:
             self._context.term()
 
     def _abandon(self) -> None:
-        """Close all that is open, whatever state it is in."""
+        """Close everything that is open, whatever state it is in."""
         for pipe in self._pipes():
             self._monitors.closing(pipe)
             pipe.socket.close(linger=0)
@@ -323,7 +323,7 @@ class Commands:
         self._leave()
 
     def _refuse_mail(self) -> None:
-        """Answer what came too late; any thread."""
+        """Answer commands that came too late; any thread."""
         while (item := self.mailbox.take()) is not None:
             if type(item) is tuple:
                 item[2].complete(error=self.failure or zmq.ZMQError(zmq.ETERM))

@@ -14,7 +14,7 @@ import zmq
 
 
 class Poller(Protocol):
-    """What the engine needs; the owning thread only."""
+    """The interface that an engine needs; the owning thread only."""
 
     def register(self, fd: int) -> None: ...
     def unregister(self, fd: int) -> None: ...
@@ -25,7 +25,7 @@ class Poller(Protocol):
 
 
 class EpollPoller:
-    """Level-triggered epoll: a pass costs what is ready, not what is open."""
+    """Level-triggered epoll: a pass costs time for each ready descriptor, not for each open one."""
 
     def __init__(self, epoll: Callable[[], Any]) -> None:
         self._epoll = epoll()
@@ -45,7 +45,7 @@ class EpollPoller:
 
 
 class ZmqPoller:
-    """Where there is no epoll: a pass costs what is open."""
+    """For systems without epoll: a pass costs time for each open descriptor."""
 
     def __init__(self) -> None:
         self._fds: set[int] = set()

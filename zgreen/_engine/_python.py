@@ -1,10 +1,10 @@
-"""The Python engine: the reference. All of it runs in the owning thread, but `make_pipe`.
+"""The Python engine: the reference. All of it runs in the owning thread, except `make_pipe`.
 
 It needs the GIL for every message, so under a hub that computes without pause it falls behind (up to CPython's switch
 interval, 5 ms, per message).
 
-The serve/park rule. ZMQ_FD is edge-triggered: any send, receive or getsockopt may eat the edge. So a socket is served
-until it has nothing that it can do, ZMQ_EVENTS is read last, and only then it is parked until its descriptor is
+The serve/park rule. ZMQ_FD is edge-triggered: any send, receive or getsockopt may consume the edge. So a socket is
+served until it can do nothing more, ZMQ_EVENTS is read last, and only then it is parked until its descriptor is
 readable or the hub side touches its pipe.
 """
 
@@ -83,7 +83,7 @@ class PythonEngine(Commands):
     # ------------------------------------------------------------------ the loop
 
     def step(self, timeout: float | None) -> bool:
-        """One pass: take mail, serve what is ready, else sleep up to *timeout* seconds; False when it is over."""
+        """One pass: take mail, serve ready sockets, else sleep up to *timeout* seconds; False when it is over."""
         self._take_mail()
         for _ in range(len(self._ready)):
             self._serve(self._ready.popleft())
@@ -119,7 +119,7 @@ class PythonEngine(Commands):
         pass  # _send_some looks at pipe.flushes
 
     def _take_mail(self) -> None:
-        for _ in range(len(self.mailbox)):  # bounded: what comes meanwhile waits for the next pass
+        for _ in range(len(self.mailbox)):  # bounded: mail that comes meanwhile waits for the next pass
             item = self.mailbox.take()
             if isinstance(item, Pipe):
                 item.touches += 1
@@ -150,7 +150,7 @@ class PythonEngine(Commands):
             self.mailbox.asleep = False
 
     def _look_at_clock(self, timeout: float | None) -> float:
-        """Do what is due; return how long to sleep at most."""
+        """Do the work that is due; return how long to sleep at most."""
         now = time.monotonic()
         for pipe in [pipe for pipe in self._closing if pipe.deadline <= now]:
             self._finish(pipe, 0.0)
@@ -190,7 +190,7 @@ class PythonEngine(Commands):
         pending = bool(pipe.outgoing)
         if pending:
             pipe.idle = False
-        # what libzmq did not refuse goes on: POLLOUT does not tell of messages that it would refuse for good
+        # Without a refusal the socket goes on: POLLOUT says nothing of messages that libzmq would refuse for good.
         writable = pending and (not refused or bool(events & _POLLOUT))
         if refused and writable:
             writable = not self._stall(pipe)
@@ -198,23 +198,23 @@ class PythonEngine(Commands):
             pipe.stalls = 0
         if writable or (credit and events & _POLLIN):
             self._touch(pipe)
-        # While more is sent anyway those who wait for room are told when there is much of it: each has to be woken,
-        # and what is put meanwhile by one who is awake costs a tenth of that.
+        # While sending goes on anyway, waiters for room are told only when there is much room: to wake one costs ten
+        # times as much as a put of a greenlet that is awake.
         if pipe.owes_ring and not (writable and len(pipe.outgoing) > pipe.out_low):
-            pipe.owes_ring = False  # first: who is told looks at it
+            pipe.owes_ring = False  # first: the waiter that is told looks at it
             if len(pipe.outgoing) < pipe.out_maxsize and not pipe.is_heavy():
                 pipe.rings += _ring(pipe.room_bell)
         if pipe.watched:
             pipe.was_writable = not pending and bool(events & _POLLOUT)
-            if pipe.was_writable:  # in the turn it was false for a while, and those that wait may have seen that
+            if pipe.was_writable:  # waiters may have looked within the turn, while it was false
                 pipe.rings += _ring(pipe.writable_bell)
 
     def _stall(self, pipe: Pipe) -> bool:
         """Whether to leave a message alone that is refused although the socket says POLLOUT.
 
-        Once is a race. Twice: ROUTER with MANDATORY and XPUB with NODROP say POLLOUT when some peer has room, not the
-        one that counts. The descriptor tells when that changes, but any call of ours may eat the edge, and EVENTS
-        cannot show it; so a timer stands behind it.
+        Once is a race. Twice: ROUTER with MANDATORY and XPUB with NODROP say POLLOUT when some peer has room, even if
+        this message's peer has none. The descriptor tells when that changes, but any call may consume the edge, and
+        EVENTS cannot show it; so there is a timer as well.
         """
         pipe.stalls += 1
         if pipe.stalls < 2:
@@ -223,7 +223,7 @@ class PythonEngine(Commands):
         return True
 
     def _send_some(self, pipe: Pipe) -> bool:
-        """Send what is pending, up to a turn's worth; True if libzmq refused for now."""
+        """Send pending messages, up to a turn's worth; True if libzmq refused one for now."""
         outgoing = pipe.outgoing
         pipe.peak_pending = max(pipe.peak_pending, len(outgoing))
         done = 0
@@ -239,13 +239,13 @@ class PythonEngine(Commands):
                 if error is not None and _not_now(pipe, error) and reply not in pipe.once:
                     refused = True
                     break
-                pipe.was_writable = False  # first: who sees nothing pending looks at it next
+                pipe.was_writable = False  # first: a waiter that sees nothing pending looks at it next
                 # only now: until libzmq has it, it counts as pending
                 outgoing.popleft()
                 pipe.settled += 1
                 done += 1
                 self._report(pipe, frames, reply, error)
-        finally:  # the socket may be gone, but these had been taken before
+        finally:  # the socket may be gone, but these messages had been taken before
             if done:
                 pipe.send_turns += 1
                 pipe.largest_send = max(pipe.largest_send, done)
@@ -256,7 +256,7 @@ class PythonEngine(Commands):
         return refused
 
     def _give_up_once(self, pipe: Pipe) -> None:
-        """A message that stays is refused for now: so are those behind it that are tried but once."""
+        """A message that stays is refused for now, so messages behind it that are tried but once are given up."""
         for _, reply in tuple(pipe.outgoing):
             if reply is not None and reply in pipe.once:
                 pipe.take_back(reply)
@@ -291,14 +291,14 @@ class PythonEngine(Commands):
         before = pipe.received
         try:
             for _ in range(int(min(_TURN, pipe.credit()))):
-                if not pipe.credit():  # the bytes of those before have used it up
+                if not pipe.credit():  # the bytes of earlier messages have used it up
                     break
                 message = _receive(pipe)
                 if message is None:
                     break
                 pipe.received_bytes += len(message) if type(message) is bytes else sum(map(len, message))
                 pipe.deliver(message)
-        finally:  # the socket may be gone, but these had come before
+        finally:  # the socket may be gone, but these messages had come before
             done = pipe.received - before
             if done:
                 pipe.receive_turns += 1
@@ -314,7 +314,7 @@ def _not_now(pipe: Pipe, error: zmq.ZMQError) -> bool:
 
 
 def _ring(bell: Bell | None) -> bool:
-    """Whether anybody was told who had not been before."""
+    """Ring *bell*, if there is one; whether a waiter is told that had not been told before."""
     return bell is not None and bell.ring()
 
 
@@ -328,8 +328,8 @@ def _send_parts(pipe: Pipe, frames: tuple[bytes, ...]) -> None:
             send(frame, _DONTWAIT if i == last else _DONTWAIT | _SNDMORE)
         except zmq.ZMQError as error:
             if i and error.errno == zmq.EAGAIN and pipe.kind != _PAIR:
-                # The peer has gone between two frames. libzmq has taken back the ones it had and swallows the rest
-                # of this message, which it must be given, or it would swallow the next one's frames instead.
+                # The peer has gone between two frames. libzmq has dropped the frames that it had, and swallows the
+                # rest of this message. It must be given that rest, or it would swallow frames of the next message.
                 for rest in range(i + 1, last + 1):
                     send(parts[rest], _DONTWAIT if rest == last else _DONTWAIT | _SNDMORE)
             raise

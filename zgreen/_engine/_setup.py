@@ -1,4 +1,4 @@
-"""What is done to a socket besides sending and receiving; the owning thread only.
+"""Operations on a socket other than sending and receiving; the owning thread only.
 
 Errors pass unchanged, but name the endpoint or the option.
 """
@@ -19,15 +19,15 @@ Socket: TypeAlias = "zmq.Socket[bytes]"
 
 _LARGE = 65536  # bytes
 
-# A subscription is a message to the publisher, and libzmq drops those above SNDHWM without a word: all that are sent
-# again when a publisher comes late or comes back. So these sockets have no high-water mark, unless the user sets one.
+# A subscription is a message to the publisher. When a publisher comes late or comes back, all of them are sent again,
+# and libzmq silently drops those above SNDHWM. So these sockets have no high-water mark, unless the user sets one.
 _SUBSCRIBERS = (zmq.SUB, zmq.XSUB)
 
 
 class NotingSocket(zmq.Socket[bytes]):
     """Notes its endpoints: libzmq tells of the last one only, and a configurator may use others."""
 
-    end: End | None = None  # where to note them; None: nowhere
+    end: End | None = None  # where to note the endpoints; None: nowhere
 
     def bind(self, addr: str) -> Any:
         undo = super().bind(addr)
@@ -69,7 +69,7 @@ def set_up(context: zmq.Context[Any], plan: Plan, end: End) -> Socket:
         if socket.closed:
             raise ValueError("the configurator has closed the socket")
         if made is not None:
-            made.end = None  # from now on the engine does it
+            made.end = None  # from now on the engine notes them
         return socket
     except BaseException:
         socket.close(linger=0)
@@ -120,7 +120,7 @@ def connect(socket: Socket, endpoint: str) -> str:
 def restart(socket: Socket, frames: bytes | tuple[bytes, ...]) -> bool:
     """Have a REQ give up the reply that it awaits and send *frames*, correlated, instead.
 
-    False: there is nobody to send it to now. The reply is given up all the same: libzmq counts the request id up, and
+    False: there is no peer for them now. The reply is given up all the same: libzmq counts the request id up, and
     leaves the state of awaiting, before it looks for a peer (`req_t::xsend` in req.cpp).
     """
     socket.set(zmq.REQ_CORRELATE, 1)
@@ -132,8 +132,8 @@ def restart(socket: Socket, frames: bytes | tuple[bytes, ...]) -> bool:
 
 
 def in_memory(frames: Sequence[bytes]) -> list[bytes | zmq.Frame]:
-    """Frames for which libzmq may lack memory are libzmq's own already: were one of them refused in the middle of a
-    message, libzmq would keep those before it, and go on from there with the next message."""
+    """Copy frames for which libzmq may lack memory into libzmq's own memory beforehand. If one of them were refused in
+    the middle of a message, libzmq would keep the frames before it, and append the next message to them."""
     return [zmq.Frame(frame, copy=True) if len(frame) >= _LARGE else frame for frame in frames]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 if sys.platform == "win32":
     from os import close as _close
 else:
-    from posix import close as _close  # os.close may be monkey.patch_all's, which leaves the work to a thread's hub
+    from posix import close as _close  # os.close may be the one of monkey.patch_all, which needs a hub
 
 # Where there is no eventfd. _socket's is the one that monkey.patch_all leaves alone; Windows has only socket's.
 _socketpair = getattr(_socket, "socketpair", socket.socketpair)
@@ -23,14 +23,14 @@ class Signaler:
     """A doorbell, not a count: rings merge until they are drained.
 
     ``ring`` is legal from any thread at any time. The descriptor is closed when the last reference goes, never
-    before: a thread inside ``ring`` holds one, so it cannot write to a number that somebody else has got by then.
+    before: a thread inside ``ring`` holds one, so it cannot write to a number that belongs to another file by then.
     """
 
     __slots__ = ("_fd", "_pair", "poke")
 
     def __init__(self) -> None:
         self._pair: tuple[_socket.socket, _socket.socket] | None = None
-        self._fd = -1  # as long as there is none: the system may refuse
+        self._fd = -1  # until there is one: the system may refuse
         if hasattr(os, "eventfd"):
             self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             # ring, in C: no signal handler's exception comes before it is done; may raise BlockingIOError
@@ -57,7 +57,7 @@ class Signaler:
                 os.eventfd_write(self._fd, 1)
             else:
                 self._pair[1].send(b"\0")
-        except BlockingIOError:  # it is full of rings: it is readable
+        except BlockingIOError:  # it is full of rings, so it is readable
             pass
 
     def drain(self) -> None:

@@ -1,8 +1,8 @@
 // The native engine's data path: pipes, mailbox wake-ups, the serve/park loop. No Python in this file.
 //
-// Threads. "Owning thread": runs Core::step. "Hub side": everybody else who calls; under CPython they hold the GIL, so
-// among themselves they come one after the other, but they run beside the owning thread. Every field names who may
-// touch it and under what. The owning thread holds no lock while it calls libzmq.
+// Threads. "Owning thread": runs Core::step. "Hub side": all other threads that call; under CPython they hold the GIL,
+// so they run one after the other, but beside the owning thread. A comment at each field says which thread may touch it,
+// and under which lock. The owning thread holds no lock while it calls libzmq.
 //
 // Sleeping without lost wake-ups is one pattern throughout: this side writes its data, then reads the other's flag; the
 // other writes its flag, then reads the data (all sequentially consistent). Whatever the order, one sees the other.
@@ -33,7 +33,7 @@ namespace zgreen {
 
 enum class EventKind : uint8_t { Mail, Failed, Drained, Readable, Flushed };
 
-struct Event {  // for who runs the loop, in the owning thread
+struct Event {  // for the caller of step(), in the owning thread
     EventKind kind;
     uint64_t number;  // pipe or watch
     int error;
@@ -62,7 +62,7 @@ class Core : public Shared {
     void post_mail() { inbox.post_mail(); }  // step() shall return an event for it
 
     // --- owning thread
-    std::vector<Event> events;  // what step() found for its caller, who takes it
+    std::vector<Event> events;  // the findings of step(), which its caller takes
     sync::atomic<uint64_t> wakeups{0};  // how often it has slept; it writes, any thread reads
 
     int attach(const std::shared_ptr<Pipe> &pipe, void *socket, int fd) {
@@ -95,7 +95,7 @@ class Core : public Shared {
         if (poller_.add(fd, number) < 0) fail("epoll_ctl");
         return number;
     }
-    void serve_now(Pipe &pipe) { serve(pipe); }  // one turn; what it finds is in `events`
+    void serve_now(Pipe &pipe) { serve(pipe); }  // one turn; its findings are in `events`
     void unwatch(int fd) { poller_.remove(fd); }
     void make_ready(Pipe &pipe) {
         if (pipe.ready || pipe.fd < 0) return;
@@ -117,7 +117,7 @@ class Core : public Shared {
         timed_.clear();
     }
 
-    // One pass: take what was touched, serve what is ready, else sleep up to `timeout` seconds (negative: no limit).
+    // One pass: take touched pipes, serve ready sockets, else sleep up to `timeout` seconds (negative: no limit).
     // Stops early for events.
     void step(double timeout) {
         take_touched();
@@ -199,7 +199,7 @@ class Core : public Shared {
         events.push_back(Event{EventKind::Drained, pipe.id, 0});
     }
 
-    // One turn. ZMQ_FD is edge-triggered, and any call may eat the edge: so ZMQ_EVENTS is read last, and only a socket
+    // One turn. ZMQ_FD is edge-triggered, and any call may consume it: so ZMQ_EVENTS is read last, and only a socket
     // that can do nothing is parked until its descriptor is readable or the hub side touches its pipe.
     void serve(Pipe &pipe) {
         pipe.ready = false;
@@ -218,7 +218,7 @@ class Core : public Shared {
             if (!error) events_now = wire_.events(pipe, error);
         }
         if (error) {
-            pipe.drained_told = true;  // nothing more of it
+            pipe.drained_told = true;  // it is not told again
             tell_room(pipe);
             events.push_back(Event{EventKind::Failed, pipe.id, error});
             return;
@@ -234,22 +234,22 @@ class Core : public Shared {
         if (pipe.watched.load()) publish(pipe, !has_pending && events_now & kPollOut);
     }
 
-    // Whether libzmq would take the next message. Those that wait for that are told after each turn: in the turn it was
-    // false for a while, and they may have seen that.
+    // Whether libzmq would take the next message. Waiters for that are told after each turn: they may have looked within
+    // the turn, while it was false.
     void publish(Pipe &pipe, bool writable) {
         pipe.writable.store(writable);
         if (writable && pipe.can_send.ring(hub, NoticeKind::Writable, pipe.id)) count(pipe.rings);
     }
 
-    // While more is sent anyway those who wait for room are told when there is much of it: each has to be woken, and
-    // what is put meanwhile by one who is awake costs a tenth of that.
+    // While sending goes on anyway, waiters for room are told only when there is much room: to wake one costs ten times
+    // as much as a put of a thread that is awake.
     void tell_room(Pipe &pipe) {
         if (!pipe.owes_ring.load()) return;
-        pipe.owes_ring.store(false);  // first: who is told looks at it
+        pipe.owes_ring.store(false);  // first: the waiter that is told looks at it
         if (pipe.pending() < pipe.out_max && !pipe.out_bytes.reached() && pipe.room.ring(hub, NoticeKind::Room, pipe.id)) count(pipe.rings);
     }
 
-    // Whether there is something; if not, say in `flag` that we will not look, then look once more.
+    // Whether there is work; if not, say in `flag` that this thread will not look, then look once more.
     template <typename Look>
     static bool look_again(sync::atomic<bool> &flag, Look look) {
         if (!look()) {
@@ -261,8 +261,8 @@ class Core : public Shared {
     }
 
     // Whether to leave a message alone that is refused although the socket says POLLOUT. Once is a race. Twice: ROUTER
-    // with MANDATORY and XPUB with NODROP say POLLOUT when some peer has room, not the one that counts. The descriptor
-    // tells when that changes, but any call of ours may eat the edge, so a timer stands behind it.
+    // with MANDATORY and XPUB with NODROP say POLLOUT when some peer has room, even if this message's peer has
+    // none. The descriptor tells when that changes, but any call may consume the edge, so there is a timer as well.
     bool stall(Pipe &pipe) {
         if (++pipe.stalls < 2) return false;
         pipe.retry_at = now() + kRetry;
@@ -278,11 +278,11 @@ class Core : public Shared {
         return waiting < limit ? limit - waiting : 0;
     }
 
-    static uint64_t byte_credit(const Pipe &pipe) {  // what may be received while less has been
+    static uint64_t byte_credit(const Pipe &pipe) {  // how many bytes more may be received
         return pipe.overflow == Overflow::Block ? pipe.in_bytes.left() : UINT64_MAX;
     }
 
-    // Send what is pending, up to a turn's worth; true if libzmq refused for now. `error`: the socket is gone.
+    // Send pending messages, up to a turn's worth; true if libzmq refused one for now. `error`: the socket is gone.
     bool send_some(Pipe &pipe, int &error) {
         int done = 0;
         bool refused = false;
@@ -299,7 +299,7 @@ class Core : public Shared {
                 pipe.out.pop();
                 continue;
             }
-            const uint64_t bytes = message.size(api);  // before: what is sent is empty
+            const uint64_t bytes = message.size(api);  // before: a message that was sent is empty
             const int e = wire_.send(pipe, message);
             if (Wire::not_now(pipe, e) && message.lot == Lot::Stays) {
                 refused = true;
@@ -310,8 +310,8 @@ class Core : public Shared {
                 break;
             }
             ++done;
-            if (pipe.writable.load()) pipe.writable.store(false);  // first: who sees nothing pending looks at it next
-            // only now: until libzmq has it, it counts as pending; but before anybody is told what became of it
+            if (pipe.writable.load()) pipe.writable.store(false);  // first: a waiter that sees nothing pending looks here
+            // only now: until libzmq has it, it counts as pending; but before its sender is told
             count(pipe.settled);
             pipe.out_bytes.go(bytes);
             try {
@@ -334,7 +334,7 @@ class Core : public Shared {
         return refused;
     }
 
-    // A message that stays is refused for now: so are those behind it that are tried but once.
+    // A message that stays is refused for now, so messages behind it that are tried but once are given up.
     void give_up_once(Pipe &pipe) {
         size_t i = 0;
         while (const uint64_t token = pipe.next_once(i)) {
@@ -345,7 +345,7 @@ class Core : public Shared {
         }
     }
 
-    // Report what became of a message and let go of it.
+    // Report the outcome of a message, and free it.
     void settle(Pipe &pipe, Message &message, int error, uint64_t bytes) {
         const uint64_t token = message.token;
         if (message.lot == Lot::Once) pipe.tried_once();
@@ -375,7 +375,7 @@ class Core : public Shared {
     void receive_some(Pipe &pipe, int &error) {
         size_t budget = credit(pipe);
         if (budget > size_t(kTurn)) budget = kTurn;
-        arrived_.reserve(budget);  // what has arrived must have a place
+        arrived_.reserve(budget);  // each message that arrives must have a place
         uint64_t bytes = 0;
         while (arrived_.size() < budget && bytes < byte_credit(pipe) && wire_.receive(pipe, arrived_, error))
             bytes += arrived_.back().size(api);
@@ -398,7 +398,7 @@ class Core : public Shared {
     Poller poller_;
     Wire wire_{*this};
     std::unordered_map<uint64_t, std::shared_ptr<Pipe>> pipes_;
-    std::unordered_map<uint64_t, std::shared_ptr<Pipe>> timed_;  // those with a deadline or a retry
+    std::unordered_map<uint64_t, std::shared_ptr<Pipe>> timed_;  // pipes with a deadline or a retry
     std::deque<std::shared_ptr<Pipe>> ready_;                    // round-robin
     std::vector<std::shared_ptr<Pipe>> taking_;
     std::vector<uint64_t> numbers_;

@@ -1,4 +1,4 @@
-// Messages as the native engine holds them, and the libzmq they are made with. Part of core.hpp, which says who may
+// Messages as the native engine holds them, and the functions of libzmq. Part of core.hpp, which says which thread may
 // touch what.
 
 #pragma once
@@ -40,8 +40,8 @@ enum : int {
     kHausnumero = 156384712, kEfsm = kHausnumero + 51, kEterm = kHausnumero + 53,
 };
 
-// Every Msg that holds content is counted when it is made and when it is freed or given to libzmq: in the end the two
-// meet. One such pair for each side and direction, so that the sides do not share a cache line.
+// Every Msg that holds content is counted when it is made and when it is freed or given to libzmq. In the end the two
+// numbers are equal. One such pair for each side and direction, so that the sides do not share a cache line.
 struct Counts {
     alignas(64) sync::atomic<int64_t> made{0};
     sync::atomic<int64_t> freed{0};
@@ -60,13 +60,13 @@ inline void raise_to(sync::atomic<uint64_t> &peak, uint64_t value) {
     if (value > peak.load(std::memory_order_relaxed)) peak.store(value, std::memory_order_release);
 }
 
-// What becomes of a message that libzmq refuses for now: it stays pending; or it is tried but once, and its sender told.
+// How a message that libzmq refuses for now is treated: it stays pending, or it is tried but once and its sender told.
 // Gone: it was given up, or taken back, and only its place in the queue is left.
 enum class Lot : uint8_t { Stays, Once, Gone };
 
 // One whole message: `count` frames, none of them shared. Moves by copying bytes, as libzmq's own queues do.
 struct Message {
-    uint64_t token = 0;  // who wants to know what becomes of it; 0: nobody
+    uint64_t token = 0;  // names the reply that gets the outcome; 0: none
     uint32_t count = 0;
     Lot lot = Lot::Stays;
     Msg one;
@@ -125,7 +125,7 @@ class Fifo {
         front_.swap(back_);
     }
 
-    // --- when nobody else is at it
+    // --- while no other thread uses it
     size_t size() const { return front_.size() - head_ + back_.size(); }
     Message &at(size_t i) { return i < front_.size() - head_ ? front_[head_ + i] : back_[i - (front_.size() - head_)]; }
     size_t frames() const {  // of all messages
@@ -156,7 +156,7 @@ class ByteLimit {
     explicit ByteLimit(size_t max) : max_(max) {}
     bool is_set() const { return max_ != kNoLimit; }
     size_t held() const {
-        const uint64_t gone = gone_.load();  // first: so it is never more than what has come
+        const uint64_t gone = gone_.load();  // first: so it never exceeds the bytes that have come
         return size_t(came_.load() - gone);
     }
     bool reached(uint64_t but = 0) const { return is_set() && held() - but >= max_; }

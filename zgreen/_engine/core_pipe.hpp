@@ -1,4 +1,4 @@
-// The messages of one socket between the two sides. Part of core.hpp, which says who "hub side" and "owning thread" are.
+// The messages of one socket between the two sides. Part of core.hpp, which explains "hub side" and "owning thread".
 
 #pragma once
 
@@ -19,7 +19,7 @@ enum class Overflow : uint8_t { Block, DropOldest, DropNewest };
 
 class Pipe;
 
-// What the hub side has for the owning thread: pipes to look at, and whether there is mail.
+// Notes of the hub side for the owning thread: pipes to look at, and whether there is mail.
 class Inbox {
   public:
     explicit Inbox(int own_ring_fd) : ringer_(own_ring_fd) {}
@@ -50,7 +50,7 @@ class Inbox {
         into.swap(touched_);
         return std::exchange(all_, false);
     }
-    bool sleep() {  // say "asleep", look once more: whether there is nothing to take
+    bool sleep() {  // say "asleep", then look once more; whether there is nothing to take
         asleep_.store(true);
         return !any_.load() && !mail_.load();
     }
@@ -69,7 +69,7 @@ class Inbox {
     const Ringer ringer_;
 };
 
-// What all pipes of one engine share.
+// The parts that all pipes of one engine share.
 struct Shared {
     Shared(const Api &api, int own_ring_fd, int hub_ring_fd) : api(api), hub(hub_ring_fd), inbox(own_ring_fd) {}
     const Api api;
@@ -91,7 +91,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     Pipe &operator=(const Pipe &) = delete;
 
     // --- any thread
-    // What has gone is read first: so it is never more than what has come.
+    // The number that has gone is read first, so it never exceeds the number that has come.
     size_t pending() const {  // libzmq has not taken it, nor refused it for good
         const uint64_t gone = settled.load();
         return size_t(pushed.load() - gone);
@@ -105,14 +105,14 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
 
     // --- hub side
     bool has_room(size_t reserved) {
-        if (out_bytes.is_set() && (reserved || out_bytes.reached())) return false;  // nobody knows what a waiter needs
+        if (out_bytes.is_set() && (reserved || out_bytes.reached())) return false;  // a waiter may need any size
         return has_places(reserved);
     }
-    // Whether the first of those that wait for room should look now; `reserved` places are theirs. To wake one costs ten
-    // times a put: so, while the owning thread makes more room and will ring, nobody is woken for a little of it. Where
-    // they are so many that each will put one message and wait again, nothing is gained by that.
+    // Whether the first waiter for room should look now; `reserved` places belong to the waiters. To wake one costs ten
+    // times a put: so, while the owning thread makes more room and will ring, no waiter is woken for a little of it. With
+    // so many waiters that each will put one message and wait again, that would gain nothing.
     bool wakes(size_t reserved) {
-        if (finished.load() || out_bytes.reached()) return false;  // a push would fail; who waits is told of the end
+        if (finished.load() || out_bytes.reached()) return false;  // a push would fail; waiters are told of the end
         return has_places(out_low()) || ((!owes_ring.load() || reserved > out_low()) && has_places(0));
     }
     size_t places(size_t reserved);  // so many may be pushed
@@ -121,7 +121,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     bool push_once(Message &&message);              // likewise; libzmq takes it in the next turns, or refuses it
     bool pop(Message &message);
     void limit_waiting(size_t limit);  // receive no more while so many wait; block only
-    bool put_back(Message &message);  // what was popped last; false: it is dropped, and still the caller's
+    bool put_back(Message &message);  // the message popped last; false: dropped, and still the caller's
     void finish() {                   // nothing is pushed from now on
         sync::lock_guard lock(out_mutex);
         finished.store(true);
@@ -154,9 +154,9 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
 
     // --- owning thread writes, seldom
     alignas(64) sync::atomic<bool> finished{false};  // under out_mutex: it will not look at `out` again
-    sync::atomic<bool> idle{true};                   // nothing to send; who pushes clears it, and touches
-    sync::atomic<bool> starved{false};               // no credit; who pops clears it, and touches
-    sync::atomic<bool> owes_ring{false};  // it sends, or is about to, and will tell of room; who pushes sets it, too
+    sync::atomic<bool> idle{true};                   // nothing to send; a push clears it, and touches
+    sync::atomic<bool> starved{false};               // no credit; a pop clears it, and touches
+    sync::atomic<bool> owes_ring{false};  // it sends, or is about to, and will tell of room; a push sets it, too
     sync::atomic<bool> writable{false};  // at the end of the last turn nothing was pending, and libzmq had room
     Bell room, message, can_send;        // `can_send` is for `writable`
 
@@ -179,7 +179,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     double deadline = INFINITY;          // of closing
     double retry_at = INFINITY;          // see Core::stall
     uint64_t flush_target = UINT64_MAX;  // tell when so many were sent or refused
-    void deliver(std::vector<Message> &arrived);  // what is dropped, as the user chose, stays in `arrived`
+    void deliver(std::vector<Message> &arrived);  // messages that the policy drops stay in `arrived`
     // The message of that token, which is pending; its place in the queue stays, so that flush_target does.
     bool take_back(uint64_t token, Message &message);
     void tried_once() {
@@ -346,8 +346,8 @@ inline bool Pipe::take_front(Message &message) {
     return true;
 }
 
-// For who had no memory to do anything with it. The room that it left may have been used meanwhile: then there is one
-// message more than the limit for now, or, with DropOldest, this one, which is the oldest, is dropped.
+// For a caller without memory for the message that it popped. The room may have been used meanwhile: then there is one
+// message more than the limit for now, or, with DropOldest, this message, which is the oldest, is dropped.
 inline bool Pipe::put_back(Message &message) {
     sync::lock_guard lock(in_mutex);
     if (overflow == Overflow::DropOldest && (waiting() >= in_max.load() || in_bytes.reached())) {

@@ -41,7 +41,7 @@ class Poller {
     }
 
   private:
-    static constexpr int kBatch = 256;  // the rest is there at the next pass
+    static constexpr int kBatch = 256;  // the others are reported in the next pass
     const int fd_;
 };
 #else

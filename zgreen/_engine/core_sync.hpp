@@ -1,7 +1,8 @@
-// What one thread can notice of another, and the clock, in one place. Part of core.hpp.
+// All means by which threads can notice each other, and the clock, in one place. Part of core.hpp.
 //
-// The explorer (tests/core/explore.cpp) runs the core with its own versions of these names, which let it decide which
-// thread goes on at each of them. So no other part of the core uses std::atomic, std::mutex or the system calls below.
+// The explorer (tests/core/explore.cpp) runs the core with its own versions of these names, with which it decides at
+// each of them which thread goes on. So no other part of the core uses std::atomic, std::mutex or the system calls
+// below.
 
 #pragma once
 

@@ -16,12 +16,12 @@ namespace zgreen {
 
 [[noreturn]] inline void fail(const char *what) { throw std::system_error(errno, std::generic_category(), what); }
 
-// A descriptor to write to. Shared, and closed with the last reference: whoever rings holds one, so nobody can ring a
-// number that has become somebody else's.
+// A descriptor to write to. Shared, and closed with the last reference. A thread that rings holds a reference, so it
+// cannot write to a number that has been given to another file.
 class Ringer {
   public:
     explicit Ringer(int fd) : fd_(sync::dup(fd)) {
-        if (fd_ < 0) fail("dup");  // else who sleeps on it would sleep for ever
+        if (fd_ < 0) fail("dup");  // otherwise the thread that sleeps on it would sleep for ever
     }
     ~Ringer() { sync::close(fd_); }
     Ringer(const Ringer &) = delete;
@@ -46,7 +46,7 @@ struct Notice {  // for the hub
     Message message;  // the refused one
 };
 
-// What the owning thread has to say to the hub: notices, and one ring until the hub has looked.
+// Messages of the owning thread to the hub: notices, and one ring until the hub has looked.
 class HubBox {
   public:
     explicit HubBox(int fd) : ringer_(fd) {}
@@ -61,7 +61,7 @@ class HubBox {
         if (!rung_.exchange(true)) ringer_.ring();
     }
     void take(std::vector<Notice> &into) {
-        rung_.store(false);  // before we look: what comes from here on rings again
+        rung_.store(false);  // before the look: a notice that comes from here on rings again
         sync::lock_guard lock(mutex_);
         into.swap(notices_);
     }
@@ -79,7 +79,7 @@ class HubBox {
     std::vector<Notice> notices_;  // under mutex_
 };
 
-// Whom to tell that there is room, or a message: nobody, the hub, or a foreign thread that sleeps on a descriptor.
+// Which thread to tell of room, or of a message: none, the hub, or a foreign thread that sleeps on a descriptor.
 class Bell {
   public:
     void nobody() { set(State::kNobody, nullptr); }
@@ -87,7 +87,7 @@ class Bell {
     void foreign(int fd) { set(State::kForeign, std::make_shared<Ringer>(fd)); }
     void answered() { rung_.store(false); }  // the hub, before it looks
 
-    bool ring(HubBox &box, NoticeKind kind, uint64_t pipe) {  // the owning thread; whether it told anybody
+    bool ring(HubBox &box, NoticeKind kind, uint64_t pipe) {  // the owning thread; whether a thread was told
         const State state = state_.load();
         if (state == State::kNobody) return false;
         if (state == State::kHub) {
@@ -119,8 +119,8 @@ class Bell {
     std::shared_ptr<Ringer> ringer_;  // under mutex_
 };
 
-// Owners of content that libzmq reads in place (zmq_msg_init_data): it lets go of it in some thread of its own, the
-// owner is released by the hub. Outlives the engine while libzmq holds content.
+// Owners of content that libzmq reads in place (zmq_msg_init_data). libzmq frees it in some thread of its own; the hub
+// then releases the owner. Outlives the engine while libzmq holds content.
 class Releases : public std::enable_shared_from_this<Releases> {
   public:
     explicit Releases(int hub_ring_fd) : ringer_(hub_ring_fd) {}

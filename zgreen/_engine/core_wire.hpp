@@ -1,4 +1,4 @@
-// One message to or from libzmq, whole. Part of core.hpp, which says who may touch what.
+// One message to or from libzmq, whole. Part of core.hpp, which says which thread may touch what.
 
 #pragma once
 
@@ -93,7 +93,7 @@ class Wire {
         return 0;
     }
 
-    // The peer may go between two frames: then libzmq has thrown the first ones away. So all but the last are sent as
+    // The peer may go between two frames: then libzmq has thrown the first frames away. So all but the last are sent as
     // copies (which share large content), and the message is whole until libzmq has the last.
     int send_parts(Pipe &pipe, Message &message, uint32_t last) {
         Msg *frames = message.frames();
@@ -116,8 +116,8 @@ class Wire {
         return e;
     }
 
-    // Frame `at`, not the first, was refused. PUSH, DEALER and REQ swallow the rest of that message, which they must be
-    // given, or they would swallow the next one's frames instead; PAIR does not.
+    // Frame `at`, not the first, was refused. PUSH, DEALER and REQ swallow the rest of that message. They must
+    // be given that rest, or they would swallow frames of the next message; PAIR does not.
     int interrupted(Pipe &pipe, Message &message, uint32_t at, uint32_t last, int error) {
         if (not_now(pipe, error) && pipe.kind != kPair)
             for (uint32_t i = at + 1; i <= last; ++i)

@@ -1,6 +1,6 @@
-"""A picture in words of who waits where: why does nothing move? Hub side; any thread, and a signal handler.
+"""A picture in words of which callers wait where: why does nothing move? Hub side; any thread, and a signal handler.
 
-So it takes no lock that is not reentrant, waits for nobody and changes nothing: what it shows may be a moment old.
+So it takes only reentrant locks, waits for nothing and changes nothing. The picture may be a moment old.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from greenlet import greenlet
 
 from .statistics import ChannelStatistics, PumpStatistics
 
-_OURS = ("zgreen", "gevent", "greenlet")  # whose frames are not the user's code
+_OURS = ("zgreen", "gevent", "greenlet")  # packages whose frames are not the user's code
 _WIDTH = 100  # characters of a repr
-_MOST = 20  # that wait for one thing: the others are counted
+_MOST = 20  # waiters for one thing that are shown; the others are counted
 
 
 class Waits(NamedTuple):
-    """Who waits for one thing of a channel: (a greenlet, a thread's ident or a callback, seconds)."""
+    """The waiters for one thing of a channel: (a greenlet, a thread's ident or a callback, seconds)."""
 
     what: str
     who: list[tuple[Any, float]]
 
 
 class Picture(NamedTuple):
-    """A channel, as far as it is shown."""
+    """The parts of a channel that a dump shows."""
 
     name: str
     state: str
@@ -43,7 +43,7 @@ class Picture(NamedTuple):
 
 
 def picture_of_pump(name: str, state: str, statistics: PumpStatistics, awaited: int, channels: list[Picture]) -> str:
-    """The whole of it. *awaited*: answers of the owning thread that have not come."""
+    """Return the text of the dump. *awaited*: how many answers of the owning thread have not come."""
     lines = [
         f"{name}: {state}, {statistics.channels} channels",
         f"  woken: {statistics.thread_wakeups} times the owning thread, {statistics.hub_wakeups} times the hub",
@@ -102,7 +102,7 @@ def _describe(who: Any, names: dict[int, str], frames: dict[int, FrameType]) -> 
 
 
 def place_of(frame: FrameType | None) -> str:
-    """Where in the user's code, in one line."""
+    """Return where *frame* is in the user's code, in one line."""
     found = _frame_of_user(frame)
     if found is None:
         return ""
@@ -112,7 +112,7 @@ def place_of(frame: FrameType | None) -> str:
 
 
 def _frame_of_user(frame: FrameType | None) -> FrameType | None:
-    """The innermost that is neither ours nor gevent's; of a greenlet of our own the outermost."""
+    """Return the innermost frame outside zgreen and gevent; for a greenlet of zgreen's own, its outermost frame."""
     found = None
     while frame is not None:
         root = str(frame.f_globals.get("__name__", "")).partition(".")[0]

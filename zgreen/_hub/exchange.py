@@ -1,15 +1,15 @@
 """Exchange: one request and its reply at a time on a REQ channel. Hub side; greenlets of the pump's hub only.
 
-A REQ that awaits a reply takes no other request, and gives every message that it accepts to whoever gets next. So what
-must never happen after a timeout is (1) that the REQ waits for the lost reply for ever, and (2) that this reply, if it
-comes late, is taken for the next one's. libzmq's REQ_RELAXED and REQ_CORRELATE are the means; the order is what counts:
+A REQ that awaits a reply takes no other request, and gives each message that it accepts to the next caller of get.
+Two things must never happen after a timeout: (1) the REQ waits for the lost reply for ever; (2) the reply, if it comes
+late, passes for the reply to the next request. libzmq's REQ_RELAXED and REQ_CORRELATE prevent both, in these steps:
 
-1. all that was put before is with libzmq;
-2. CORRELATE is turned: from here on the REQ throws away a reply to what was sent before, as it has the wrong frames;
-3. what has come until then is taken out of the receive queue;
+1. every message that was put before is with libzmq;
+2. CORRELATE is inverted: from here on the REQ throws away replies to earlier requests, whose frames do not fit;
+3. messages that have come until then are taken out of the receive queue;
 4. in one command, so that nothing is received in between: CORRELATE on, RELAXED on, send, RELAXED off.
 
-At rest the socket is strict, so that a put() beside all this waits as it always does.
+At rest the socket is strict, so a put() outside of an exchange waits as it always does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .wait import Deadline, TimedOut
 
 
 class Lanes(Protocol):
-    """What an exchange needs of the channel's lanes."""
+    """The part of the channel's lanes that an exchange needs."""
 
     link: Link
     pipe: Pipe
@@ -47,7 +47,7 @@ class Lanes(Protocol):
 
 
 class Exchange:
-    """What a REQ channel has beside its queues once request() was called. The hub's thread alone touches it."""
+    """The state of a REQ channel from its first request() on. The hub's thread alone touches it."""
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
@@ -57,7 +57,7 @@ class Exchange:
         self._turn: object | None = None  # the mark of the greenlet whose turn it is
         self._correlates = False  # all that the REQ may still get a reply to was sent with REQ_CORRELATE
         self._answered = 0  # how many were sent when the last reply was got; -1: a reply may still come
-        # What the restart command has sent, which the pipe did not count.
+        # Messages that the restart command has sent, which the pipe did not count.
         self.restarts = 0
         self.restart_bytes = 0
 
@@ -107,7 +107,7 @@ class Exchange:
         return reply
 
     def _restart(self, frames: Frames, deadline: Deadline) -> bool:
-        """Give up the reply that may still come, and send instead; False if libzmq has nobody to send it to now."""
+        """Give up the reply that may still come, and send instead; False if libzmq has no peer for it now."""
         lanes = self._lanes
         try:
             if self._pipe.pending():

@@ -113,7 +113,7 @@ Pump._register_socket = staticmethod(register_socket)  # it stands above Pump, w
 
 
 class _Feeder:
-    """Moves what is put to *in_* into the lanes, in a greenlet of its own. The hub's thread alone touches it.
+    """Moves the items of *in_* into the lanes, in a greenlet of its own. The hub's thread alone touches it.
 
     At exit, and once the hub's thread has ended, `feed_all` runs in the thread that stands in for the hub.
     """
@@ -122,10 +122,10 @@ class _Feeder:
         self._lanes = lanes
         self._in = in_
         self._shutdown: Callable[[], Any] | None = getattr(in_, "shutdown", None)
-        self._ending = False  # take what is there, do not wait for more
+        self._ending = False  # take the items that are there, and do not wait for more
         self._waiting = False  # in in_.get()
         self._in_hand: list[Any] = []  # the item that is taken from in_ and not in the pipe
-        self._closing = False  # somebody closes the channel, with a linger of theirs
+        self._closing = False  # a caller closes the channel, with a linger of its own
         self._greenlet = gevent.spawn(self._run)
 
     def _run(self) -> None:
@@ -151,7 +151,7 @@ class _Feeder:
             gevent.spawn(self._lanes.close, None, math.inf)
 
     def _put(self, item: Any) -> bool:
-        """False when the channel takes no more."""
+        """Put *item*; return False when the channel takes no more."""
         if self._closing:  # feed_all takes from in_, too: keep the order, do not wait
             self._lanes.push_over(item)
             return True
@@ -169,9 +169,9 @@ class _Feeder:
         return True
 
     def feed_all(self) -> None:
-        """Push all that was put to in_, whatever the limit of the pipe: the channel is about to be closed.
+        """Push all items of in_, whatever the limit of the pipe: the channel is about to be closed.
 
-        So the linger, and the count of what was not sent, are the owning thread's alone. It does not wait.
+        The owning thread alone then applies the linger, and counts the messages that were not sent. This does not wait.
         """
         if self._greenlet.dead:
             return
@@ -194,7 +194,7 @@ class _Feeder:
             self._report("%s: its in_ does not get empty; what is left there is not sent")
 
     def stop(self) -> None:
-        """Let nobody wait for room in in_: the channel has ended."""
+        """The channel has ended: no caller may wait for room in in_ any more."""
         if not self._shut_in() and self._waiting:
             self._greenlet.kill(block=False)
 
@@ -220,7 +220,7 @@ def _is_end(item: Any) -> bool:
 
 
 def _feed_out(lanes: Lanes, out: Any) -> None:
-    """Move what the channel receives to *out*, then end *out*."""
+    """Move the messages that the channel receives to *out*, then end *out*."""
     try:
         for message in _received(lanes, out):
             try:
@@ -245,7 +245,7 @@ def _feed_out(lanes: Lanes, out: Any) -> None:
 
 
 def _received(lanes: Lanes, out: Any) -> Iterator[Any]:
-    """What the channel receives, no faster than *out* has room for it.
+    """Yield the messages that the channel receives, no faster than *out* has room for them.
 
     Of a bounded queue the owning thread has read no more than the queue holds and one message in hand. For that it
     reads nothing while messages change from the pipe to *out*.

@@ -1,4 +1,4 @@
-"""What is counted, as immutable snapshots, and how those of channels add up. Hub side; any thread.
+"""The counts, as immutable snapshots, and how the snapshots of channels add up. Hub side; any thread.
 
 The owning thread alone counts messages, bytes, turns, rings and peaks (`_engine/_api.Pipe`). A waiter counts its wait,
 under the lock of its line. The hub's thread counts refusals by cause, and errors.
@@ -53,11 +53,11 @@ class Tally:
 
     @staticmethod
     def drops(overflow: str, dropped: int, unsent: int) -> Counts:
-        """What was lost, by cause."""
+        """Messages lost, by cause."""
         return Counts({cause: number for cause, number in ((overflow, dropped), ("unsent", unsent)) if number})
 
     def peaks(self, pending: int, waiting: int) -> tuple[int, int]:
-        """The peaks with these; any thread. Two that take a snapshot at once lose no maximum."""
+        """Take these numbers in, and return the peaks; any thread. Two snapshots at once lose no maximum."""
         with self._lock:
             self._peaks = (max(self._peaks[0], pending), max(self._peaks[1], waiting))
             return self._peaks
@@ -70,22 +70,22 @@ class Tally:
 class ChannelStatistics(NamedTuple):
     """A snapshot of a channel, since it was made. Counts are of whole messages, sizes in bytes, times in seconds.
 
-    *sent*: libzmq has taken them; *received*: from libzmq; *pending*: put, not with libzmq; *waiting*: received, nobody
-    has got them; *refused*: by libzmq, for good; *dropped*: by the receive queue's overflow policy; *unsent*: were not
-    sent when the channel ended; *putters* and *getters*: how many wait now.
+    *sent*: libzmq has taken them; *received*: from libzmq; *pending*: put, not with libzmq; *waiting*: received, not
+    got; *refused*: by libzmq, for good; *dropped*: by the receive queue's overflow policy; *unsent*: not sent when the
+    channel ended; *putters* and *getters*: how many wait now.
 
     *sent_bytes*, *received_bytes*: the contents of *sent* and *received*, without ZeroMQ's framing.
     *peak_pending*, *peak_waiting*: the most there were when the owning thread began to send, or ended to receive, and
     at each snapshot: what comes and goes in between is not seen.
     *put_waits*, *get_waits*: how many puts and gets had to wait; *put_wait_seconds*, *get_wait_seconds*: for how long,
-    together, those that wait now included.
+    together, present waits included.
     *refusals*: *refused* by the name of the error (``"EHOSTUNREACH"``), as far as the hub has been told.
-    *drops*: what was lost, by cause: ``"drop_oldest"``, ``"drop_newest"`` (*dropped*), ``"unsent"``.
+    *drops*: messages lost, by cause: ``"drop_oldest"``, ``"drop_newest"`` (*dropped*), ``"unsent"``.
     *send_turns*, *receive_turns*: the owning thread's turns in which any message went that way; *largest_send* and
     *largest_receive*: the most messages in one of them; :attr:`mean_send`, :attr:`mean_receive`.
     *hub_wakeups*: how often the owning thread told the hub, or a thread that waits, that there is room or a message;
     *thread_wakeups*: how often it had to be asked to look at this channel.
-    *last_error*: the last refusal by libzmq, or why the channel ended if nobody asked for it, as text; None: none.
+    *last_error*: the last refusal by libzmq, or why the channel ended by itself, as text; None: none.
     """
 
     sent: int
@@ -127,7 +127,7 @@ class ChannelStatistics(NamedTuple):
 
 
 class PumpStatistics(NamedTuple):
-    """A snapshot of a pump: all its channels together, those that are closed included, so no count ever goes down.
+    """A snapshot of a pump: all its channels together, closed ones included, so no count ever goes down.
 
     *channels*: the open ones; *pending* and *waiting*: in those. *unsent* counts messages of channels closed so far
     that were not sent. *peak_pending*, *peak_waiting*, *largest_send*, *largest_receive*: of the one channel that had
@@ -192,7 +192,7 @@ _MAPPINGS = _places("refusals", "drops")
 
 
 def add(total: PumpStatistics, ones: Iterable[ChannelStatistics], closed: bool = False) -> PumpStatistics:
-    """*total* with the figures of channels; *closed*: they have ended, so what they hold is no longer the pump's.
+    """Return *total* with the figures of channels added. *closed*: they have ended, so they hold no messages any more.
 
     Until `finish` the times in *total* are whole nanoseconds: a sum of floats depends on the order of its parts, and
     so would go down, by its last bit, when channels close in another order than they were made.
@@ -212,7 +212,7 @@ def add(total: PumpStatistics, ones: Iterable[ChannelStatistics], closed: bool =
 
 
 def finish(total: PumpStatistics) -> PumpStatistics:
-    """What `add` has made, with its times in seconds."""
+    """Return the result of `add`, with its times in seconds."""
     values: list[Any] = list(total)
     for mine, _ in _TIMES:
         values[mine] /= 1e9
