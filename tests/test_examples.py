@@ -49,12 +49,20 @@ def test_the_first_program_of_the_readme_is_the_example() -> None:
     assert readme_code(0).strip() == code[code.index("import os") : code.index("try:")].strip()
 
 
+def test_the_one_line_for_programs_of_zmq_green() -> None:
+    before = Path(example("howto/zmq_green_before.py")).read_text()
+    old = "import zmq.green as zmq"
+    assert before.count(old) == 1
+    assert run("-c", before.replace(old, readme_code(1).strip())) == ["result 285", "nothing more"]
+    assert run("-m", "zgreen.green", example("howto/zmq_green_before.py")) == ["result 285", "nothing more"]
+
+
 def test_the_channel_of_the_readme() -> None:
-    assert run("-c", readme_code(1)) == ["b'a message'", "[b'header', b'body']"]
+    assert run("-c", readme_code(2)) == ["b'a message'", "[b'header', b'body']"]
 
 
 def test_the_queues_of_the_readme() -> None:
-    assert run("-c", readme_code(2)) == ["ping", "pong"]
+    assert run("-c", readme_code(3)) == ["ping", "pong"]
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
