@@ -102,6 +102,18 @@ def test_what_cannot_be_polled(context):
     assert zmq.zmq_poll([], 0) == []
 
 
+def test_another_threads_socket_cannot_be_polled_but_used(context):
+    one, other = inproc(context, zmq.PUSH, zmq.PULL)
+
+    def use():
+        with pytest.raises(RuntimeError, match="hub only"):
+            zmq.zmq_poll([(other, zmq.POLLIN)], 0)
+        one.send(b"x")
+        return other.recv()
+
+    assert gevent.get_hub().threadpool.apply(use) == b"x"
+
+
 def test_a_timeout_of_the_callers_passes_and_leaves_nothing(context):
     _, other = inproc(context, zmq.PUSH, zmq.PULL)
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):

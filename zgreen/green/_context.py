@@ -18,7 +18,7 @@ class Context(zmq.Context[Socket]):
     """
 
     _socket_class = Socket
-    _repr_cls = "zgreen.green.Context"
+    _repr_cls = "zmq.green.Context"
     _instance = None  # not that of the base class
     _life: ContextLife
 

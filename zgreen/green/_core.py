@@ -6,7 +6,6 @@ effect at once. Then it is handed to the owning thread for good, with queues bou
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +16,13 @@ import zmq
 from gevent.queue import Empty, Full
 
 from .._engine._api import Plan
-from .._engine._mailbox import Bell, Reply
+from .._engine._mailbox import Bell
 from .._engine._signaler import Signaler
 from .._errors import BrokenError, ClosedError
-from .._hub.call import Call
 from .._hub.lanes import Sizes
-from .._hub.wait import Deadline, TimedOut
+from .._hub.wait import Deadline
 from .._sockets import kind_of
+from ._handing import Handing
 from ._lanes import SocketLanes, translate
 from ._life import ContextLife
 
@@ -60,12 +59,11 @@ class Core:
         self._refuses = kind not in _NEVER_REFUSE
         self._says_pollout = kind not in (*_NEVER_REFUSE, zmq.STREAM)  # POLLOUT says that libzmq takes a message
         self._relaxed = False
+        self._handing = Handing()
         self.turn = _SEND if kind == zmq.REQ else _RECV if kind == zmq.REP else None
         # --- each greenlet writes its own entry
         self._sending: WeakKeyDictionary[Any, list[bytes]] = WeakKeyDictionary()  # frames that were sent with SNDMORE
         self._rest: WeakKeyDictionary[Any, deque[bytes]] = WeakKeyDictionary()  # frames of a message not got whole
-        # --- any thread adds and discards its own
-        self._pending: set[Call] = set()  # sends that wait for libzmq
         # --- the hub's thread alone
         self._listeners: list[Callable[[], Any]] = []
         self._signaler: Signaler | None = None
@@ -87,12 +85,12 @@ class Core:
         return self.lanes or self._hand_over()
 
     def _hand_over(self) -> SocketLanes:
-        raw = self._raw
-        assert raw is not None
-        pump = self.life.pump()  # may wait: another greenlet may hand the socket over meanwhile
+        pump = self.life.pump()  # may wait: another greenlet may hand the socket over, or close it, meanwhile
         if self.lanes is not None:
             return self.lanes
         self.check()
+        raw = self._raw
+        assert raw is not None
         sndhwm, rcvhwm = int(raw.get(zmq.SNDHWM)), int(raw.get(zmq.RCVHWM))
         # Both together hold RCVHWM: what libzmq holds, and what is in the receive queue.
         prefetch = max(1, rcvhwm // 4) if rcvhwm else 0
@@ -127,15 +125,9 @@ class Core:
             raw.close(linger)
         lanes = self.lanes
         if lanes is not None and lanes.thread.error() is None:
-            lanes.closed_by_user = True
-            seconds = _seconds(linger)
-            lanes.begin_close(math.inf if seconds is None else seconds, math.inf)
-            lanes.wake()
-            if wait and lanes.link.may_wait():
-                try:
-                    lanes.thread.post(lanes.engine.ping).wait(Deadline(None))
-                except (ClosedError, BrokenError, zmq.ZMQError):
-                    pass  # the thread has ended, and the socket with it
+            lanes.close_now(_seconds(linger), wait)
+        self._listeners = [one for one in self._listeners if one != self._ring_descriptor]
+        self._signaler = None  # its descriptors are closed with it
         self.tell()
 
     def wake(self) -> None:
@@ -149,14 +141,7 @@ class Core:
                 lanes.link.mailbox.send(lambda: self._wake_here(lanes))
 
     def _wake_here(self, lanes: SocketLanes) -> None:
-        for call in tuple(self._pending):
-
-            def taken_back(reply: Reply, call: Call = call) -> None:
-                if reply.value:  # so nobody else completes it
-                    call.reply.complete(error=zmq.ContextTerminated())
-
-            if lanes.thread.error() is None:
-                lanes.thread.send(lanes.link.reply(taken_back), lanes.engine.take_back, lanes.pipe, call.reply)
+        self._handing.give_up(lanes)
         self.tell()
 
     # ------------------------------------------------------------------ send
@@ -238,51 +223,11 @@ class Core:
                 if not lanes.pipe.push_over(frames):
                     raise lanes.put_error() or zmq.ZMQError(zmq.ENOTSOCK)
             else:
-                self._hand_in(lanes, frames, once, Deadline(timeout))
+                self._handing.hand_in(lanes, frames, once, Deadline(timeout))
         except Full:
             raise zmq.Again from None
         except (ClosedError, BrokenError) as error:
             raise translate(error) from None
-
-    def _hand_in(self, lanes: SocketLanes, frames: Any, once: bool, deadline: Deadline) -> None:
-        call = Call(lanes.link, "send", lanes.thread.error)
-        self._pending.add(call)
-        try:
-            self._wait_taken(lanes, frames, once, deadline, call)
-        finally:
-            self._pending.discard(call)
-
-    def _wait_taken(self, lanes: SocketLanes, frames: Any, once: bool, deadline: Deadline, call: Call) -> None:
-        if once:
-            if not lanes.pipe.try_send(frames, call.reply):
-                raise lanes.put_error() or zmq.ZMQError(zmq.ENOTSOCK)
-        else:
-            try:
-                lanes.sends.put(frames, call.reply, True, deadline.left())
-            except BaseException:
-                lanes.link.replies.discard(call.reply)
-                raise
-        try:
-            with call.shown_in(lanes.waiting):
-                call.wait(deadline)
-        except TimedOut:
-            if self._take_back(lanes, call):
-                raise zmq.Again from None
-        except (ClosedError, BrokenError, zmq.ZMQError):
-            raise
-        except BaseException:  # a gevent.Timeout or a kill: leave nothing behind
-            self._take_back(lanes, call)
-            raise
-
-    def _take_back(self, lanes: SocketLanes, call: Call) -> bool:
-        """Whether the message was still pending: it will not be sent then."""
-        try:
-            taken = lanes.thread.post(lanes.engine.take_back, lanes.pipe, call.reply).wait(Deadline(None))
-        except (ClosedError, BrokenError):
-            taken = True
-        if taken:
-            lanes.link.replies.discard(call.reply)
-        return bool(taken)
 
     # ------------------------------------------------------------------ receive
 

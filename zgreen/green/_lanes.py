@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from typing import Any, Protocol
 
 import zmq
 
 from .._engine._api import Plan, Unsent
 from .._engine._mailbox import Reply
+from .._errors import BrokenError, ClosedError
 from .._hub.lanes import Lanes, Sizes
 from .._hub.thread import OwningThread
+from .._hub.wait import Deadline
 from .._sockets import Kind
 
 
@@ -51,6 +55,15 @@ class SocketLanes(Lanes):
     def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
         """See `_api.Owner`. LINGER has said what may be lost at a close, as with libzmq: it is not reported."""
         super().ended(left, Unsent(0, 0) if self.closed_by_user else unsent, error)
+
+    def close_now(self, linger: float | None, wait: bool) -> None:
+        """Begin to close; *linger* in seconds, None: without limit. *wait* until libzmq has been told."""
+        self.closed_by_user = True
+        self.begin_close(math.inf if linger is None else linger, math.inf)
+        self.wake()
+        if wait and self.link.may_wait():
+            with contextlib.suppress(ClosedError, BrokenError, zmq.ZMQError):  # the thread has ended, and with it all
+                self.thread.post(self.engine.ping).wait(Deadline(None))
 
     def wake(self) -> None:
         """Have all waiters look at the state; any thread."""

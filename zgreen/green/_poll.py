@@ -85,13 +85,18 @@ def _source(item: Any) -> _Descriptor | _Green:
         raise ValueError("fileno() must return a valid integer fd") from None
 
 
+def _key(item: Any) -> Any:
+    """What stands for *item* in a result: of an object with a descriptor that number, as with pyzmq."""
+    return item if isinstance(item, (zmq.Socket, int)) or not hasattr(item, "fileno") else item.fileno()
+
+
 def zmq_poll(sockets: Iterable[tuple[Any, int]], timeout: float | None = -1) -> list[tuple[Any, int]]:
     """Wait until one of *sockets*, pairs of a socket or descriptor and its events, is ready; those that are, with their
     events.
 
     :param timeout: milliseconds; None or negative: no limit.
     """
-    wanted = [(item, events, _source(item)) for item, events in sockets]
+    wanted = [(_key(item), events, _source(item)) for item, events in sockets]
     seconds = None if timeout is None or timeout < 0 else timeout / 1000
     changed = Event()
 
@@ -145,7 +150,7 @@ def select(
             wanted[item] = wanted.get(item, 0) | event
     ready = dict(zmq_poll(list(wanted.items()), None if timeout is None else timeout * 1000))
     return (
-        [item for item in reads if ready.get(item, 0) & zmq.POLLIN],
-        [item for item in writes if ready.get(item, 0) & zmq.POLLOUT],
+        [_key(item) for item in reads if ready.get(_key(item), 0) & zmq.POLLIN],
+        [_key(item) for item in writes if ready.get(_key(item), 0) & zmq.POLLOUT],
         [],
     )

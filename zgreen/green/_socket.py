@@ -36,8 +36,8 @@ def _tracker(data: Any, copy: bool, track: bool) -> zmq.MessageTracker | None:
     if isinstance(data, zmq.Frame):
         if track and not data.tracker:
             raise ValueError("Not a tracked message")
-        return zmq.MessageTracker()
-    return None if copy else zmq.MessageTracker()
+        return zmq._FINISHED_TRACKER
+    return None if copy else zmq._FINISHED_TRACKER
 
 
 def _frame(data: bytes, more: bool, track: bool) -> zmq.Frame:
@@ -53,7 +53,7 @@ class Socket(zmq.Socket[bytes]):
     belongs to one greenlet. RCVTIMEO and SNDTIMEO work, and after an exception nothing of a message is left to be sent.
     """
 
-    _repr_cls = "zgreen.green.Socket"
+    _repr_cls = "zmq.green.Socket"
     _poller_class = Poller
     _core: Core | None
 
@@ -70,8 +70,15 @@ class Socket(zmq.Socket[bytes]):
         shadow: Any = 0,
         copy_threshold: int | None = None,
     ) -> None:
-        if shadow or isinstance(ctx_or_socket, zmq.Socket):
-            raise zmq.ZMQError(zmq.ENOTSUP, "a zgreen.green.Socket cannot shadow another socket: use that one")
+        other = shadow or ctx_or_socket
+        if isinstance(other, Socket):
+            self._shadow = True
+            self.__dict__["_shadow_obj"] = other  # the one that closes it when it is collected
+            core, ctx_or_socket = other._open(), other.context
+        elif shadow or isinstance(other, zmq.Socket):
+            raise zmq.ZMQError(zmq.ENOTSUP, "a zgreen.green.Socket cannot shadow a socket of another kind")
+        else:
+            core = None
         if ctx_or_socket is None:
             raise TypeError("context must be specified")
         life = getattr(ctx_or_socket, "_life", None)
@@ -80,7 +87,7 @@ class Socket(zmq.Socket[bytes]):
         zmq.backend.Socket.__init__(
             self, ctx_or_socket, -1, shadow=ctypes.addressof(_NO_SOCKET), copy_threshold=copy_threshold
         )
-        self._core = core = Core(life, ctx_or_socket, int(socket_type))
+        self._core = core = core or Core(life, ctx_or_socket, int(socket_type))
         self.__dict__["type"] = zmq.SocketType(core.kind.number)
         self._type_name = core.kind.name
 
@@ -91,7 +98,7 @@ class Socket(zmq.Socket[bytes]):
 
     def __del__(self) -> None:
         core = self.__dict__.get("_core")
-        if core is not None and not sys.is_finalizing():
+        if core is not None and not self._shadow and not sys.is_finalizing():
             core.close(None, wait=False)
 
     @property
@@ -99,13 +106,11 @@ class Socket(zmq.Socket[bytes]):
         """Whether the socket is closed, or belongs to the parent process."""
         return self._core is None or self._core.closed or self._core.life.forked()
 
-    @property
-    def underlying(self) -> int:
-        """There is none: the owning thread alone may use libzmq's socket.
+    def __copy__(self, memo: Any = None) -> Socket:
+        """Another face of the same socket."""
+        return type(self)(self)
 
-        :raises zmq.ZMQError: always, ENOTSUP.
-        """
-        raise zmq.ZMQError(zmq.ENOTSUP, "the handle of a zgreen.green.Socket belongs to its owning thread")
+    __deepcopy__ = __copy__
 
     def close(self, linger: int | None = None) -> None:
         """Close the socket, and do not wait for what is still to be sent.
@@ -180,9 +185,9 @@ class Socket(zmq.Socket[bytes]):
         """Receive a frame into *buffer*, up to *nbytes* of it, and return the length of the frame."""
         view = memoryview(buffer)
         if view.readonly:
-            raise ValueError("recv_into: the buffer is read-only")
+            raise BufferError("recv_into: the buffer is read-only")
         if not view.contiguous:
-            raise ValueError("recv_into: the buffer is not contiguous")
+            raise BufferError("recv_into: the buffer is not contiguous")
         view = view.cast("B")
         if nbytes < 0:
             raise ValueError(f"nbytes={nbytes} must not be negative")
