@@ -432,6 +432,20 @@ def test_term_wakes_waiters_and_nobody_else_waits(context):
     assert context.closed
 
 
+def test_the_instance_is_a_new_one_while_the_old_one_ends():
+    first = zmq.Context.instance()
+    socket = first.socket(zmq.PULL)
+    term = gevent.spawn(first.term)
+    wait_for(lambda: first._life.terminating)
+    second = zmq.Context.instance()
+    assert second is not first
+    second.socket(zmq.PULL).close()
+    second.term()
+    socket.close()
+    term.get()
+    assert first.closed
+
+
 def test_term_waits_for_what_is_to_be_sent(context):
     sending = context.socket(zmq.PUSH)
     with sockets.socket() as free:

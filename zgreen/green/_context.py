@@ -19,13 +19,20 @@ class Context(zmq.Context[Socket]):
 
     _socket_class = Socket
     _repr_cls = "zmq.green.Context"
-    _instance = None  # not that of the base class
+    _instance: Any = None  # not that of the base class
     _life: ContextLife
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Context:
         self = super().__new__(cls, *args, **kwargs)
         object.__setattr__(self, "_life", ContextLife())  # here, because subclasses may skip our constructor
         return self
+
+    @classmethod
+    def instance(cls, io_threads: int = 1) -> Any:
+        """The context of the process; a new one if that of before is being terminated. See pyzmq."""
+        if cls._instance is not None and cls._instance._life.terminating:
+            cls._instance = None
+        return super().instance(io_threads)
 
     def socket(self, *args: Any, **kwargs: Any) -> Any:
         """See :meth:`zmq.Context.socket`.
