@@ -45,12 +45,14 @@ INTERNAL = {
 
 
 def members(name: str) -> dict[str, object]:
-    """The public methods and properties that a class defines itself."""
+    """The public methods and properties that a class defines itself, or a class of zgreen's that it extends."""
     hidden = INTERNAL.get(name, set())
+    bases = [base for base in reversed(CLASSES[name].__mro__) if base.__module__.startswith("zgreen.")]
+    own = {member: value for base in bases for member, value in vars(base).items()}
     fields = getattr(CLASSES[name], "_fields", ())  # of a NamedTuple: the class says what they are
     return {
         member: value
-        for member, value in vars(CLASSES[name]).items()
+        for member, value in own.items()
         if not member.startswith("_") and member not in hidden and member not in fields
         if inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod))
     }

@@ -101,6 +101,19 @@ def topic_of(value: Any) -> bytes:
     return value
 
 
+def topics_of(value: Any) -> tuple[bytes, ...]:
+    """None, one topic, or an iterable of them."""
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes)):
+        return (topic_of(value),)
+    try:
+        values = tuple(value)
+    except TypeError:
+        raise TypeError(f"subscribe must be a topic or an iterable of them, not {type(value).__name__}") from None
+    return tuple(topic_of(v) for v in values)
+
+
 def check_maxsize(name: str, value: int | None) -> int | None:
     """A positive int or None; 0 is refused, because in other libraries it means no limit, or no room."""
     if value is None:

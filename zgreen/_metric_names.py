@@ -33,4 +33,6 @@ OF_PUMPS = (("channels", "channels", "Open channels."),)
 OF_CHANNELS = (
     ("putters", "putters", "Greenlets and threads that wait to put."),
     ("getters", "getters", "Greenlets and threads that wait to get."),
+    ("pending_bytes", "pending_bytes", "Content of the pending messages, if send_maxbytes is set."),
+    ("waiting_bytes", "waiting_bytes", "Content of the waiting messages, if recv_maxbytes is set."),
 )

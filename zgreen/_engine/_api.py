@@ -153,6 +153,9 @@ class Pipe(Protocol):
     def try_pop(self, reserved: int) -> Any:
         """The oldest message if there are more than *reserved*, else None."""
 
+    def try_peek(self, reserved: int) -> Any:
+        """What `try_pop` would give, which stays."""
+
     def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
         """Have *bell* rung when there is room, and have `offer` keep *reserved* places free for those that wait."""
 

@@ -294,6 +294,16 @@ class Pipe:
             self._mailbox.send(self)
             raise
 
+    def try_peek(self, reserved: int) -> Any:
+        """See `_api.Pipe`. A list is copied, so that its user may change it."""
+        if len(self.incoming) <= reserved:
+            return None
+        try:
+            message = self.incoming[0]
+        except IndexError:  # another thread was faster, or drop_oldest
+            return None
+        return message[:]
+
     def _ask_for_more(self) -> None:
         """Have the owning thread, which had no credit, use the new one if that is worth a wake-up."""
         if len(self.incoming) <= self.low:

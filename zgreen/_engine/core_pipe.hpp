@@ -121,7 +121,9 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     bool push_once(Message &&message);              // likewise; libzmq takes it in the next turns, or refuses it
     bool pop(Message &message);
     void limit_waiting(size_t limit);  // receive no more while so many wait; block only
-    bool put_back(Message &message);  // the message popped last; false: dropped, and still the caller's
+    // The message popped last; false: dropped, and still the caller's. `looked`: it was popped to be looked at only, so it
+    // goes back unless another message has come meanwhile that leaves no place for it.
+    bool put_back(Message &message, bool looked = false);
     void finish() {                   // nothing is pushed from now on
         sync::lock_guard lock(out_mutex);
         finished.store(true);
@@ -348,9 +350,9 @@ inline bool Pipe::take_front(Message &message) {
 
 // For a caller without memory for the message that it popped. The room may have been used meanwhile: then there is one
 // message more than the limit for now, or, with DropOldest, this message, which is the oldest, is dropped.
-inline bool Pipe::put_back(Message &message) {
+inline bool Pipe::put_back(Message &message, bool looked) {
     sync::lock_guard lock(in_mutex);
-    if (overflow == Overflow::DropOldest && (waiting() >= in_max.load() || in_bytes.reached())) {
+    if (overflow == Overflow::DropOldest && (waiting() >= in_max.load() || (!looked && in_bytes.reached()))) {
         count(dropped);
         return false;
     }

@@ -15,7 +15,6 @@ from gevent.event import AsyncResult
 from .._arguments import (
     OVERFLOWS,
     check_endpoint,
-    check_limit,
     check_maxsize,
     check_option,
     check_overflow,
@@ -24,30 +23,35 @@ from .._arguments import (
     endpoints_of,
     options_of,
     topic_of,
+    topics_of,
 )
 from .._engine._api import Plan
-from .._errors import ClosedError, ForkedError
 from .._sockets import kind_of
 from .lanes import Lanes, Sizes
-from .many import get_many, put_many
+from .many import put_many
 from .monitor import Monitor, tap_of, wait_connected
+from .picture import words_of
 from .pump import Pump, get_pump
-from .queues import RecvQueue
+from .received import Received
 from .statistics import ChannelStatistics
 
 
-class Channel:
+class Channel(Received):
     """A ZeroMQ socket that any number of greenlets, and other OS threads, may put to and get from.
 
     :param socket_type: ``zmq.PUSH``, ``"push"`` or ``"PUSH"``.
     :param bind: an endpoint or an iterable of them; ``tcp://127.0.0.1:*`` takes a free port, see :attr:`last_endpoint`.
     :param connect: likewise.
+    :param subscribe: of a SUB socket: a topic, or an iterable of them, as :meth:`subscribe` takes one; ``""``: all.
     :param options: ``{zmq.SNDHWM: 10, ...}``, set before *bind* and *connect*, in ZeroMQ's own units.
     :param configurator: called with the new ``zmq.Socket`` after *options* and before *bind*. It runs in the owning
         thread: it must not wait, log, touch anything of gevent's, or keep the socket.
     :param send_maxsize: how many messages may wait for libzmq; None: no limit.
     :param recv_maxsize: how many received messages may wait to be got; None: no limit. With ``overflow="block"`` no
         more are read then, and ZeroMQ's own high-water mark pushes back on the peer.
+    :param send_maxbytes: how many bytes of content may wait for libzmq, beside *send_maxsize*; None: no limit. There is
+        room while less than that waits, so one message is always let through, however large.
+    :param recv_maxbytes: likewise, of received messages that may wait to be got, beside *recv_maxsize*.
     :param overflow: of the receive queue: ``"block"``, or ``"drop_oldest"`` or ``"drop_newest"`` (which count).
     :param multipart: whether :meth:`get` always gives a list of frames.
     :param pump: a :class:`Pump`; default: :func:`get_pump`.
@@ -68,11 +72,14 @@ class Channel:
         bind: str | Iterable[str] | None = None,
         connect: str | Iterable[str] | None = None,
         *,
+        subscribe: str | bytes | Iterable[str | bytes] | None = None,
         options: Mapping[int, Any] | Mapping[zmq.SocketOption, Any] | None = None,
         configurator: Callable[[zmq.Socket[bytes]], Any] | None = None,
         send_maxsize: int | None = 1000,
         recv_maxsize: int | None = 1000,
         overflow: str = "block",
+        send_maxbytes: int | None = None,
+        recv_maxbytes: int | None = None,
         multipart: bool = False,
         pump: Pump | None = None,
         monitor: bool = False,
@@ -83,10 +90,17 @@ class Channel:
         binds, connects = endpoints_of("bind", bind), endpoints_of("connect", connect)
         if kind.name == "PUB":
             connects = tuple(dict.fromkeys(connects))  # see Endpoints
+        if subscribe is not None and kind.name != "SUB":
+            raise TypeError(f"subscribe is for a SUB socket: a {kind.name} socket has no subscriptions to set")
+        topics = tuple((int(zmq.SUBSCRIBE), topic) for topic in topics_of(subscribe))
         at_once = ((), ()) if monitor else (binds, connects)
-        plan = Plan(None, kind.number, options_of(options), configurator, *at_once)
+        plan = Plan(None, kind.number, options_of(options) + topics, configurator, *at_once)
         sizes = Sizes(
-            check_maxsize("send_maxsize", send_maxsize), check_maxsize("recv_maxsize", recv_maxsize), overflow
+            check_maxsize("send_maxsize", send_maxsize),
+            check_maxsize("recv_maxsize", recv_maxsize),
+            overflow,
+            check_maxsize("send_maxbytes", send_maxbytes),
+            check_maxsize("recv_maxbytes", recv_maxbytes),
         )
         check_overflow(overflow, OVERFLOWS)
         if pump is not None and not isinstance(pump, Pump):
@@ -195,82 +209,15 @@ class Channel:
         check_seconds("timeout", timeout)
         return self._lanes.request(message, timeout)
 
-    # ------------------------------------------------------------------ get
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """The oldest message, ``bytes`` or a list of ``bytes``; wait for one if there is none.
-
-        :param timeout: seconds; None: no limit.
-        :raises gevent.queue.Empty: none within *timeout*, or none now if *block* is false.
-        :raises TypeError: the socket cannot receive.
-        :raises ClosedError: the channel or its pump is closed, and all that was received has been got.
-        :raises BrokenError: likewise, for one that has ended by itself.
-
-        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
-        """
-        if timeout is not None:
-            check_timeout(timeout)
-        message = self._take() if block else self._take_now()
-        return message if message is not None else self._lanes.get(block, timeout)
-
-    def get_nowait(self) -> Any:
-        """``get(block=False)``."""
-        message = self._take_now()
-        return message if message is not None else self._lanes.get(False, None)
-
-    def get_many(self, limit: int, timeout: float | None = None) -> list[Any]:
-        """The oldest messages, at least one and up to *limit*, but 1,000 at most: wait for one if there is none, not
-        for more.
-
-        :param timeout: seconds; None: no limit; 0: do not wait.
-        :raises gevent.queue.Empty: none within *timeout*.
-        :raises TypeError, ValueError: *limit* is no int of 1 or more.
-        :raises ClosedError, BrokenError: as :meth:`get`.
-
-        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken. What other greenlets wait
-        for in :meth:`get` is left to them.
-        """
-        check_limit(limit)
-        if timeout is not None:
-            check_timeout(timeout)
-        return get_many(self._lanes, limit, timeout)
-
-    def __iter__(self) -> Channel:
-        return self
-
-    def __next__(self) -> Any:
-        """The next message; ends when the channel is closed, raises if it broke or belongs to the parent process."""
-        try:
-            return self.get()
-        except ForkedError:
-            raise
-        except ClosedError:
-            raise StopIteration from None
-
-    # ------------------------------------------------------------------ gevent's protocol of waiting
-
-    def ready(self) -> bool:
-        """Whether :meth:`get` would return or raise at once: a message can be got that nobody waits for, or the
-        channel has ended. On the thread of the pump's hub only, as are :meth:`rawlink` and :meth:`unlink`.
-
-        :raises TypeError: the socket cannot receive.
-        :raises RuntimeError: this is another thread.
-        """
-        return self._linked().ready()
-
-    def rawlink(self, callback: Callable[[Channel], Any]) -> None:
-        """Have the hub call ``callback(channel)``, once, when a message can be got or the channel has ended: what
-        ``gevent.wait`` and ``gevent.iwait`` use. The callback must not wait.
-
-        It stands in line with the greenlets in :meth:`get`, and its turn is the length of the call: in it,
-        :meth:`get_nowait` (once) and a greenlet that is switched to from it need not wait behind the others. What is
-        not taken then is for the next in line. Errors as of :meth:`ready`.
-        """
-        self._linked().line.link(callback, self)
-
-    def unlink(self, callback: Callable[[Channel], Any]) -> None:
-        """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called. Errors as of :meth:`ready`."""
-        self._linked().line.unlink(callback)
+    def full(self) -> bool:
+        """Whether :meth:`put` would have to wait for room now; False of a socket that cannot send. From any thread."""
+        lanes = self._lanes
+        sizes, pipe = lanes.sizes, lanes.pipe
+        if not lanes.kind.sends:
+            return False
+        if sizes.send_maxbytes is not None and pipe.pending_bytes() >= sizes.send_maxbytes:
+            return True
+        return sizes.send_maxsize is not None and pipe.pending() >= sizes.send_maxsize
 
     # ------------------------------------------------------------------ the socket
 
@@ -431,16 +378,11 @@ class Channel:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return self._lanes.name
 
-    def _linked(self) -> RecvQueue:
-        """The receive queue, for those who wait for several things at once."""
-        lanes = self._lanes
-        if not lanes.kind.receives:
-            raise lanes.cannot("receive")
-        lanes.link.check_here(f"{self}: waiting for several things at once")
-        return lanes.receives
+    def __repr__(self) -> str:
+        return words_of(self._lanes)
 
     def _set_subscription(self, option: int, topic: str | bytes) -> None:
         lanes = self._lanes

@@ -43,6 +43,8 @@ class Sizes(NamedTuple):
     send_maxsize: int | None
     recv_maxsize: int | None
     overflow: str
+    send_maxbytes: int | None = None
+    recv_maxbytes: int | None = None
 
 
 class Feeder(Protocol):
@@ -75,8 +77,11 @@ class Lanes:
         self.multipart = multipart
         self.plan = plan._replace(kind=socket_for(kind, plan))
         if not kind.receives:  # what its socket may tell of subscribers is ours: lose nothing of it
-            sizes = sizes._replace(recv_maxsize=1000, overflow="block")
-        self.pipe: Pipe = thread.engine.make_pipe(self, self.plan.kind, *sizes, multipart)
+            sizes = sizes._replace(recv_maxsize=1000, overflow="block", recv_maxbytes=None)
+        self.pipe: Pipe = thread.engine.make_pipe(
+            self, self.plan.kind, sizes.send_maxsize, sizes.recv_maxsize, sizes.overflow, multipart,
+            sizes.send_maxbytes, sizes.recv_maxbytes,
+        )  # fmt: skip
         self.changed = Change(self.link)  # the lanes have ended, or their subscribers have changed
         watched = self.plan.kind == zmq.XPUB
         self.subscribers = Subscribers(self.pipe, kind.receives, self.changed) if watched else None
@@ -203,6 +208,14 @@ class Lanes:
         if tracer is not None:
             tracer.got(message)
         return message
+
+    def peek(self, block: bool, timeout: float | None) -> Any:
+        """See `Channel.peek`."""
+        if not self.kind.receives:
+            raise self.cannot("receive")
+        if block and self.pipe.due():
+            self.link.breathe()
+        return self.receives.peek(block, timeout)
 
     def flush(self, timeout: float | None) -> bool:
         """See `Channel.flush`."""

@@ -19,7 +19,7 @@ import gevent
 import zmq
 from gevent.queue import Empty
 
-from .._arguments import check_seconds
+from .._arguments import check_limit, check_seconds
 from .._engine._api import Plan
 from .._errors import BrokenError, ClosedError, ForkedError
 from .._sockets import kind_of
@@ -153,6 +153,11 @@ class Tap:
         self.keep = not self.gap
         call.wait(Deadline(None))
         return pair
+
+    @property
+    def subject(self) -> str:
+        """The name of the channel."""
+        return self._lanes.name
 
     def connected(self) -> bool:
         """Whether a peer is connected."""
@@ -305,18 +310,55 @@ class Monitor:
         :raises ClosedError: the monitor, its channel or the pump is closed, and all events have been got.
         :raises BrokenError: likewise, for a pump that has ended by an error.
         """
-        self._check_thread()
-        check_seconds("timeout", timeout)
-        self._tap.changed.wait_until(lambda: self._events or self.closed, Deadline(timeout if block else 0))
-        if self._events:
-            return self._events.popleft()
-        if self.closed:
-            raise self._tap.error() or ClosedError("the monitor was closed, or its channel was")
-        raise Empty
+        self._wait(block, timeout)
+        return self._events.popleft()
 
     def get_nowait(self) -> MonitorEvent:
         """``get(block=False)``."""
         return self.get(False)
+
+    def get_many(self, limit: int, timeout: float | None = None) -> list[MonitorEvent]:
+        """The oldest events, at least one and up to *limit*: wait for one if there is none, not for more; see
+        :meth:`get`."""
+        check_limit(limit)
+        self._wait(True, timeout)
+        return [self._events.popleft() for _ in range(min(limit, len(self._events)))]
+
+    def peek(self, block: bool = True, timeout: float | None = None) -> MonitorEvent:
+        """The event that :meth:`get` would give, which stays; parameters and errors as there."""
+        self._wait(block, timeout)
+        return self._events[0]
+
+    def peek_nowait(self) -> MonitorEvent:
+        """``peek(block=False)``."""
+        return self.peek(False)
+
+    def _wait(self, block: bool, timeout: float | None) -> None:
+        """Return when there is an event, or raise what `get` raises."""
+        self._check_thread()
+        check_seconds("timeout", timeout)
+        self._tap.changed.wait_until(lambda: self._events or self.closed, Deadline(timeout if block else 0))
+        if not self._events:
+            raise (self._tap.error() or ClosedError(f"{self} was closed, or its channel was")) if self.closed else Empty
+
+    def qsize(self) -> int:
+        """How many events wait to be got."""
+        return len(self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __bool__(self) -> bool:
+        """True, as of gevent's queues: being empty is not being false."""
+        return True
+
+    def empty(self) -> bool:
+        """Whether no event waits to be got."""
+        return not self._events
+
+    def full(self) -> bool:
+        """Whether there is no room: the next event makes the oldest one be dropped."""
+        return self._maxsize is not None and len(self._events) >= self._maxsize
 
     def __iter__(self) -> Monitor:
         return self
@@ -348,6 +390,14 @@ class Monitor:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __str__(self) -> str:
+        return f"<zgreen.Monitor of {self._tap.subject}>"
+
+    def __repr__(self) -> str:
+        limit = "" if self._maxsize is None else f" of {self._maxsize}"
+        state = "closed" if self.closed else "open"
+        return f"{str(self)[:-1]}: {state}, {len(self)}{limit} events wait, {self.dropped} dropped>"
 
     def _take(self, event: MonitorEvent) -> None:
         """Note an event; the tap."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from .._engine._api import Pipe
+from .._errors import BrokenError, ForkedError
 from .._sockets import Kind
 from .call import Waiting, who_waits
 from .dump import Picture, Waits
@@ -50,6 +51,8 @@ class Shown(Protocol):
     def receives(self) -> _Queue: ...
     @property
     def unsent(self) -> _Unsent: ...
+    def get_error(self) -> BaseException | None: ...
+    def put_error(self) -> BaseException | None: ...
 
 
 def snapshot_of(lanes: Shown) -> ChannelStatistics:
@@ -85,7 +88,32 @@ def snapshot_of(lanes: Shown) -> ChannelStatistics:
         largest_send=counts.largest_send, largest_receive=counts.largest_receive,
         hub_wakeups=counts.rings, thread_wakeups=counts.touches,
         last_error=tally.last_error,
+        pending_bytes=pipe.pending_bytes(), waiting_bytes=pipe.waiting_bytes(),
     )  # fmt: skip
+
+
+def words_of(lanes: Shown) -> str:
+    """For repr(): the name, the state, and what is in the queues."""
+    words = [_state_of(lanes)]
+    if lanes.kind.sends:
+        words.append(f"{_filled(lanes.pipe.pending(), lanes.sizes.send_maxsize)} messages to send")
+    if lanes.kind.receives:
+        waiting = (lanes.subscribers or lanes.pipe).waiting()
+        words.append(f"{_filled(waiting, lanes.sizes.recv_maxsize)} messages to get")
+    return f"{lanes.name[:-1]}: {', '.join(words)}>"
+
+
+def _state_of(lanes: Shown) -> str:
+    error = lanes.get_error()
+    if error is None:
+        return "closing" if lanes.put_error() is not None else "open"
+    if isinstance(error, ForkedError):
+        return "of the parent process"
+    return "broken" if isinstance(error, BrokenError) else "closed"
+
+
+def _filled(messages: int, maxsize: int | None) -> str:
+    return f"{messages}" if maxsize is None else f"{messages} of {maxsize}"
 
 
 def picture_of(lanes: Shown) -> Picture:

@@ -22,6 +22,7 @@ class Source(Protocol):
     """Where received messages come from: the pipe, or something that looks at them as they pass."""
 
     def try_pop(self, reserved: int) -> Any: ...
+    def try_peek(self, reserved: int) -> Any: ...
     def waiting(self) -> int: ...
 
 
@@ -88,7 +89,15 @@ class RecvQueue(_Queue):
 
     def get(self, block: bool, timeout: float | None) -> Any:
         """The oldest message; wait for one if there is none. An exception means that none was got."""
-        message = self._source.try_pop(self.line.claim())
+        return self._first(self._source.try_pop, self.line.claim(), block, timeout)
+
+    def peek(self, block: bool, timeout: float | None) -> Any:
+        """What `get` would give, which stays."""
+        return self._first(self._source.try_peek, self.line.reserved(), block, timeout)
+
+    def _first(self, look: Callable[[int], Any], reserved: int, block: bool, timeout: float | None) -> Any:
+        """What *look* gives, at once or in the caller's turn. *look* is told how many messages are for others."""
+        message = look(reserved)
         if message is not None:
             return message
         # Make the error first: nothing comes after it, but the last message may come just before it.
@@ -100,13 +109,13 @@ class RecvQueue(_Queue):
 
         def attempt() -> bool:
             nonlocal message
-            message = self._source.try_pop(0)
+            message = look(0)
             if message is not None:
                 return True
             error = self._waiters_error()
             if error is None:
                 return False
-            message = self._source.try_pop(0)  # the last one may have come just before the end
+            message = look(0)  # the last one may have come just before the end
             if message is None:
                 raise error
             return True
@@ -116,6 +125,10 @@ class RecvQueue(_Queue):
         except TimedOut:
             raise Empty from None
         return message
+
+    def qsize(self) -> int:
+        """How many messages nobody has got."""
+        return self._source.waiting()
 
     def ready(self) -> bool:
         """Whether a newcomer would get a message now, or the error of the end."""

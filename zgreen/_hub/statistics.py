@@ -86,6 +86,8 @@ class ChannelStatistics(NamedTuple):
     *hub_wakeups*: how often the owning thread told the hub, or a thread that waits, that there is room or a message;
     *thread_wakeups*: how often it had to be asked to look at this channel.
     *last_error*: the last refusal by libzmq, or why the channel ended by itself, as text; None: none.
+    *pending_bytes*, *waiting_bytes*: the contents of *pending* and *waiting*, if *send_maxbytes* or *recv_maxbytes* was
+    given; else 0, as nobody counts them.
     """
 
     sent: int
@@ -114,6 +116,8 @@ class ChannelStatistics(NamedTuple):
     hub_wakeups: int
     thread_wakeups: int
     last_error: str | None
+    pending_bytes: int
+    waiting_bytes: int
 
     @property
     def mean_send(self) -> float:

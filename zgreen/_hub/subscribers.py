@@ -57,6 +57,13 @@ class Subscribers:
                 self._note(message)
             return message
 
+    def try_peek(self, reserved: int) -> Any:
+        """What `try_pop` would give, which stays; any thread."""
+        with self._lock:
+            if self.waiting() <= reserved:
+                return None
+            return self._seen[0][:] if self._seen else self._pipe.try_peek(reserved)
+
     def waiting(self) -> int:
         """How many messages can be got; any thread."""
         return len(self._seen) + int(self._pipe.waiting())

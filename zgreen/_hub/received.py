@@ -1,0 +1,133 @@
+"""Received: the getting half of `Channel`, with the names of gevent's queues. Hub side; any thread, but as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._arguments import check_limit, check_timeout
+from .._errors import ClosedError, ForkedError
+from .lanes import Lanes
+from .many import get_many
+from .queues import RecvQueue
+
+
+class Received:
+    """What was received, until somebody gets it."""
+
+    _lanes: Lanes
+    _take: Callable[[], Any]  # one call into the engine, where nothing is in the way
+    _take_now: Callable[[], Any]
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The oldest message, ``bytes`` or a list of ``bytes``; wait for one if there is none.
+
+        :param timeout: seconds; None: no limit.
+        :raises gevent.queue.Empty: none within *timeout*, or none now if *block* is false.
+        :raises TypeError: the socket cannot receive.
+        :raises ClosedError: the channel or its pump is closed, and all that was received has been got.
+        :raises BrokenError: likewise, for one that has ended by itself.
+
+        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
+        """
+        if timeout is not None:
+            check_timeout(timeout)
+        message = self._take() if block else self._take_now()
+        return message if message is not None else self._lanes.get(block, timeout)
+
+    def get_nowait(self) -> Any:
+        """``get(block=False)``."""
+        message = self._take_now()
+        return message if message is not None else self._lanes.get(False, None)
+
+    def get_many(self, limit: int, timeout: float | None = None) -> list[Any]:
+        """The oldest messages, at least one and up to *limit*, but 1,000 at most: wait for one if there is none, not
+        for more.
+
+        :param timeout: seconds; None: no limit; 0: do not wait.
+        :raises gevent.queue.Empty: none within *timeout*.
+        :raises TypeError, ValueError: *limit* is no int of 1 or more.
+        :raises ClosedError, BrokenError: as :meth:`get`.
+
+        An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken. What other greenlets wait
+        for in :meth:`get` is left to them.
+        """
+        check_limit(limit)
+        if timeout is not None:
+            check_timeout(timeout)
+        return get_many(self._lanes, limit, timeout)
+
+    def __iter__(self) -> Received:
+        return self
+
+    def __next__(self) -> Any:
+        """The next message; ends when the channel is closed, raises if it broke or belongs to the parent process."""
+        try:
+            return self.get()
+        except ForkedError:
+            raise
+        except ClosedError:
+            raise StopIteration from None
+
+    # ------------------------------------------------------------------ what can be got
+
+    def peek(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The message that :meth:`get` would give, which stays; parameters and errors as there.
+
+        Another consumer may get it before you do.
+        """
+        check_timeout(timeout)
+        return self._lanes.peek(block, timeout)
+
+    def peek_nowait(self) -> Any:
+        """``peek(block=False)``."""
+        return self._lanes.peek(False, None)
+
+    def qsize(self) -> int:
+        """How many received messages nobody has got; 0 of a socket that cannot receive. From any thread."""
+        lanes = self._lanes
+        return lanes.receives.qsize() if lanes.kind.receives else 0
+
+    def __len__(self) -> int:
+        return self.qsize()
+
+    def __bool__(self) -> bool:
+        """True, as of gevent's queues: being empty is not being false."""
+        return True
+
+    def empty(self) -> bool:
+        """Whether :meth:`qsize` is 0. From any thread."""
+        return not self.qsize()
+
+    # ------------------------------------------------------------------ gevent's protocol of waiting
+
+    def ready(self) -> bool:
+        """Whether :meth:`get` would return or raise at once: a message can be got that nobody waits for, or the
+        channel has ended. On the thread of the pump's hub only, as are :meth:`rawlink` and :meth:`unlink`.
+
+        :raises TypeError: the socket cannot receive.
+        :raises RuntimeError: this is another thread.
+        """
+        return self._linked().ready()
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Have the hub call ``callback(channel)``, once, when a message can be got or the channel has ended: what
+        ``gevent.wait`` and ``gevent.iwait`` use. The callback must not wait.
+
+        It stands in line with the greenlets in :meth:`get`, and its turn is the length of the call: in it,
+        :meth:`get_nowait` (once) and a greenlet that is switched to from it need not wait behind the others. What is
+        not taken then is for the next in line. Errors as of :meth:`ready`.
+        """
+        self._linked().line.link(callback, self)
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called. Errors as of :meth:`ready`."""
+        self._linked().line.unlink(callback)
+
+    def _linked(self) -> RecvQueue:
+        """The receive queue, for those who wait for several things at once."""
+        lanes = self._lanes
+        if not lanes.kind.receives:
+            raise lanes.cannot("receive")
+        lanes.link.check_here(f"{self}: waiting for several things at once")
+        return lanes.receives
