@@ -57,6 +57,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(zmq|gevent|greenlet|prometheus_client|logging|collections\.abc|os|types)\..*"),  # others': see above
     (r"py:.*", r"(Callable|Iterable|Iterator|Mapping|Sequence|AsyncResult|PathLike|TracebackType)"),
     (r"py:.*", r"(ThreadPool|Line|Call|Reply|Link|Tap|Home|Inbox|Handler|OnError|Pipe)"),
+    (r"py:.*", r"(M|S|T|Overflow|SubscriptionOverflow)"),  # of zgreen._types
     (r"py:.*", r"zgreen\._.*"),
 ]
 

@@ -47,7 +47,7 @@ LAYERS = [
     {"zgreen._hub"},
     {"zgreen._engine"},
     {"zgreen._draining", "zgreen._metric_names"},
-    {"zgreen._arguments", "zgreen._errors", "zgreen._message", "zgreen._sockets", "zgreen._version"},
+    {"zgreen._arguments", "zgreen._errors", "zgreen._message", "zgreen._sockets", "zgreen._types", "zgreen._version"},
 ]
 
 # What the hub side may know of the engine: its interface, the leaf that both talk through, and how one is chosen.

@@ -29,16 +29,54 @@ def push(channel: zgreen.Channel, body: bytes) -> bool:
 
 
 def pull(channel: zgreen.Channel) -> list[bytes]:
+    """Of a channel as it is made by default: one frame or several."""
     found: list[bytes] = []
     try:
-        found.append(channel.get(timeout=0.5))
-        found.append(channel.get_nowait())
+        message: bytes | list[bytes] = channel.get(timeout=0.5)
+        found.extend([message] if isinstance(message, bytes) else message)
+        for other in channel.get_many(100, timeout=1.0):
+            found.extend([other] if isinstance(other, bytes) else other)
     except Empty:
         pass
-    for message in channel:  # made with multipart=True: each is a list
-        frames: list[bytes] = message
-        found.extend(frames)
+    wrong: bytes = channel.get_nowait()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    found.append(wrong)
+    for topic, body in channel:  # a message of one frame is taken apart into its bytes, which are numbers
+        found += [topic, body]  # type: ignore[list-item]  # pyright: ignore[reportAssignmentType]
     return found
+
+
+def pull_frames(channel: zgreen.Channel[list[bytes]]) -> list[bytes]:
+    """Of one made with multipart=True: always a list."""
+    found: list[bytes] = channel.get(timeout=0.5)
+    found += channel.peek()
+    found += channel.request("status", timeout=1.0)
+    batch: list[list[bytes]] = channel.get_many(100)
+    for topic, body in channel:
+        found += [topic, body]
+    for frames in batch:
+        found += frames
+    return found
+
+
+def put_all(channel: zgreen.Channel, messages: list[bytes]) -> int:
+    try:
+        channel.put_many(messages, timeout=1.0)
+    except Full as full:
+        return int(getattr(full, "messages_put", 0))
+    return len(messages)
+
+
+def show(channel: zgreen.Channel) -> None:
+    if channel and not channel.empty() and not channel.full():
+        print(channel.qsize(), len(channel), channel.peek(timeout=0), repr(channel))
+
+
+def made() -> None:
+    one: zgreen.Channel = zgreen.Channel(zmq.SUB, subscribe=["a", b"b"], overflow="drop_newest", send_maxbytes=10**6)
+    frames: zgreen.Channel[list[bytes]] = zgreen.Channel(zmq.PULL, multipart=True, recv_maxbytes=10**6)
+    zgreen.Channel(zmq.SUB, overflow="newest")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    print(pull(one), pull(frames), pull_frames(frames))
+    pull_frames(one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def configure(socket: zmq.Socket[bytes]) -> None:

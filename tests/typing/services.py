@@ -37,11 +37,13 @@ def asking(endpoints: list[str]) -> bytes:
         result: AsyncResult[Any] = requester.submit("job", timeout=0.5)
         requester.forget(result)
         late: int = requester.statistics().late
-        reply: bytes = requester.request(["ping", b"x"], timeout=0.5)
-    return reply + str(late).encode()
+        reply: bytes | list[bytes] = requester.request(["ping", b"x"], timeout=0.5)
+    with zgreen.Requester(connect=endpoints, multipart=True) as exact:
+        frames: list[bytes] = exact.request("ping")
+    return (reply if isinstance(reply, bytes) else reply[0]) + str(late).encode() + frames[0]
 
 
-def news(fan: zgreen.Fanout) -> Iterator[bytes]:
+def news(fan: zgreen.Fanout) -> Iterator[bytes | tuple[bytes, ...]]:
     with fan.subscribe("news", b"weather", maxsize=10, overflow="disconnect") as subscription:
         yield from subscription
     print(subscription.dropped, subscription.prefixes, fan.statistics().delivered)
@@ -87,6 +89,27 @@ def logs(channel: zgreen.Channel) -> int:
     handler = zgreen.PubHandler(channel, "shop", level=logging.INFO)
     logging.getLogger().addHandler(handler)
     return handler.sent + handler.dropped + handler.skipped
+
+
+def frames_of(channel: zgreen.Channel[list[bytes]]) -> Iterator[bytes]:
+    fan = zgreen.Fanout(channel)
+    with fan.subscribe("news") as subscription:
+        for topic, *body in subscription:
+            yield topic
+            yield from body
+        batch: list[tuple[bytes, ...]] = subscription.get_many(10)
+    _, message = zgreen.select(channel, timeout=1.0)
+    known: list[bytes] = message
+    yield from known + list(batch[0])
+
+
+@zgreen.per_process
+def updates() -> zgreen.Channel[list[bytes]]:
+    return zgreen.Channel(zmq.SUB, connect="tcp://127.0.0.1:5556", subscribe="", multipart=True)
+
+
+def update() -> list[bytes]:
+    return updates().get()
 
 
 @zgreen.per_process

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Generic
 
 from .._arguments import check_limit, check_timeout
 from .._errors import ClosedError, ForkedError
+from .._types import M
 from .lanes import Lanes
 from .many import get_many
 from .queues import RecvQueue
 
 
-class Received:
+class Received(Generic[M]):
     """What was received, until somebody gets it."""
 
     _lanes: Lanes
-    _take: Callable[[], Any]  # one call into the engine, where nothing is in the way
-    _take_now: Callable[[], Any]
+    _take: Callable[[], M | None]  # one call into the engine, where nothing is in the way
+    _take_now: Callable[[], M | None]
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> M:
         """The oldest message, ``bytes`` or a list of ``bytes``; wait for one if there is none.
 
         :param timeout: seconds; None: no limit.
@@ -35,12 +36,12 @@ class Received:
         message = self._take() if block else self._take_now()
         return message if message is not None else self._lanes.get(block, timeout)
 
-    def get_nowait(self) -> Any:
+    def get_nowait(self) -> M:
         """``get(block=False)``."""
         message = self._take_now()
         return message if message is not None else self._lanes.get(False, None)
 
-    def get_many(self, limit: int, timeout: float | None = None) -> list[Any]:
+    def get_many(self, limit: int, timeout: float | None = None) -> list[M]:
         """The oldest messages, at least one and up to *limit*, but 1,000 at most: wait for one if there is none, not
         for more.
 
@@ -57,10 +58,10 @@ class Received:
             check_timeout(timeout)
         return get_many(self._lanes, limit, timeout)
 
-    def __iter__(self) -> Received:
+    def __iter__(self) -> Iterator[M]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> M:
         """The next message; ends when the channel is closed, raises if it broke or belongs to the parent process."""
         try:
             return self.get()
@@ -71,17 +72,18 @@ class Received:
 
     # ------------------------------------------------------------------ what can be got
 
-    def peek(self, block: bool = True, timeout: float | None = None) -> Any:
+    def peek(self, block: bool = True, timeout: float | None = None) -> M:
         """The message that :meth:`get` would give, which stays; parameters and errors as there.
 
         Another consumer may get it before you do.
         """
         check_timeout(timeout)
-        return self._lanes.peek(block, timeout)
+        message: M = self._lanes.peek(block, timeout)
+        return message
 
-    def peek_nowait(self) -> Any:
+    def peek_nowait(self) -> M:
         """``peek(block=False)``."""
-        return self._lanes.peek(False, None)
+        return self.peek(False)
 
     def qsize(self) -> int:
         """How many received messages nobody has got; 0 of a socket that cannot receive. From any thread."""

@@ -10,6 +10,7 @@ import gevent
 import zmq
 
 import zgreen
+from zgreen._types import SubscriptionOverflow
 from zgreen.live import wire
 from zgreen.live.keeper import Keeper
 from zgreen.live.stream import Stream
@@ -39,7 +40,7 @@ class Service:
         push: str | None = None,
         rate: float = 10.0,
         maxsize: int = 256,
-        overflow: str = "drop_oldest",
+        overflow: SubscriptionOverflow = "drop_oldest",
     ) -> None:
         if push is not None and not connect and not bind:  # the page shows what comes back, and nothing would
             raise ValueError("push is for connect or bind: without both, the publisher that is started pulls by itself")

@@ -11,6 +11,7 @@ from gevent.event import Event
 from gevent.queue import Empty
 
 import zgreen
+from zgreen._types import SubscriptionOverflow
 from zgreen.live import wire
 
 
@@ -27,7 +28,12 @@ class Stream:
     """
 
     def __init__(
-        self, number: int, fanout: zgreen.Fanout, prefixes: tuple[bytes, ...], maxsize: int, overflow: str
+        self,
+        number: int,
+        fanout: zgreen.Fanout[tuple[bytes, ...]],
+        prefixes: tuple[bytes, ...],
+        maxsize: int,
+        overflow: SubscriptionOverflow,
     ) -> None:
         self.number = number
         self.token = secrets.token_urlsafe(12)
@@ -94,7 +100,7 @@ class Stream:
             statistics, self._statistics = self._statistics, None
             yield wire.event("statistics", statistics)
 
-    def _subscribe(self) -> zgreen.Subscription:
+    def _subscribe(self) -> zgreen.Subscription[tuple[bytes, ...]]:
         return self._fanout.subscribe(*self._wanted, maxsize=self._maxsize, overflow=self._overflow)
 
     def _change(self) -> Iterator[bytes]:
@@ -116,7 +122,7 @@ class Stream:
             yield wire.event("messages", [wire.shown(message) for message in batch])
 
 
-def _take(subscription: zgreen.Subscription, limit: int | None) -> list[tuple[bytes, ...]]:
+def _take(subscription: zgreen.Subscription[tuple[bytes, ...]], limit: int | None) -> list[tuple[bytes, ...]]:
     """What waits there, at most *limit* messages."""
     messages: list[tuple[bytes, ...]] = []
     try:

@@ -10,7 +10,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, overload
 from weakref import WeakKeyDictionary, ref
 
 import gevent
@@ -20,6 +20,7 @@ from .._arguments import check_maxsize, check_overflow
 from .._errors import BrokenError, ClosedError, again, broken
 from .._hub.channel import Channel
 from .._hub.seam import check_here, check_open, hub_of, is_here, may_wait
+from .._types import S, SubscriptionOverflow
 from ._history import History, Numbered, topic_of
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
 from ._prefixes import PrefixIndex, Wanted, wanted_of
@@ -30,7 +31,7 @@ _BREATH = 250  # deliveries between two times that other greenlets get their tur
 
 # The fan-out that gets from a channel: a second one would take half of the messages. Each entry is touched by the
 # thread of its channel's hub alone.
-_fans: WeakKeyDictionary[Channel, ref[Fanout]] = WeakKeyDictionary()
+_fans: WeakKeyDictionary[Channel, ref[Fanout[Any]]] = WeakKeyDictionary()
 
 
 class FanoutStatistics(NamedTuple):
@@ -66,7 +67,7 @@ class TopicStatistics(NamedTuple):
     messages: int
 
 
-class Fanout:
+class Fanout(Generic[S]):
     """Gives each message of one channel to all subscriptions that want it.
 
     :param channel: a SUB channel, or a PULL channel. It stays yours: close() of the fan-out leaves it open, but as long
@@ -91,6 +92,26 @@ class Fanout:
     With *keep*, a prefix that no subscription here wants any more stays subscribed upstream: the last *keep_topics* of
     them do. So a client that comes back can be given what was published while it was away.
     """
+
+    @overload
+    def __init__(
+        self: Fanout[tuple[bytes, ...]],
+        channel: Channel[list[bytes]],
+        keep: int = 0,
+        *,
+        keep_topics: int = 1000,
+        keep_bytes: int = 16 * 2**20,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Fanout[bytes | tuple[bytes, ...]],
+        channel: Channel,
+        keep: int = 0,
+        *,
+        keep_topics: int = 1000,
+        keep_bytes: int = 16 * 2**20,
+    ) -> None: ...
 
     def __init__(
         self, channel: Channel, keep: int = 0, *, keep_topics: int = 1000, keep_bytes: int = 16 * 2**20
@@ -148,8 +169,8 @@ class Fanout:
         exact: bool = False,
         replay: int = 0,
         maxsize: int | None = 64,
-        overflow: str = "drop_oldest",
-    ) -> Subscription:
+        overflow: SubscriptionOverflow = "drop_oldest",
+    ) -> Subscription[S]:
         """Want all messages whose first frame, the topic, begins with one of *prefixes*, from now on.
 
         :param prefixes: at least one; ``str`` is UTF-8; ``""``: all messages.
@@ -179,7 +200,9 @@ class Fanout:
             self._index.add(prefix, inbox, wanted.exact)
         if replay and self._history is not None:
             inbox.begin_with(self._history.find(wanted.matches, replay)[-inbox.maxsize :], bool)
-        subscription = Subscription(self, inbox, wanted, self._history.last if self._history is not None else 0)
+        subscription: Subscription[S] = Subscription(
+            self, inbox, wanted, self._history.last if self._history is not None else 0
+        )
         try:
             self._forget_abandoned()
             for prefix in wanted.prefixes:
@@ -229,7 +252,7 @@ class Fanout:
         self._end(partial(ClosedError, f"{self} was closed"))
         self._upstream.tell_all(self._upstream.leave_all())
 
-    def __enter__(self) -> Fanout:
+    def __enter__(self) -> Fanout[S]:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -14,7 +14,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, cast, overload
 
 import gevent
 import zmq
@@ -27,6 +27,7 @@ from .._hub import seam
 from .._hub.channel import Channel
 from .._hub.pump import Pump
 from .._message import Frames, decode, encode
+from .._types import M
 
 logger = logging.getLogger("zgreen")
 
@@ -69,7 +70,7 @@ class _Request(AsyncResult):  # type: ignore[type-arg]  # gevent's class takes n
             self.timer = None
 
 
-class Requester:
+class Requester(Generic[M]):
     """Asks servers; any number of requests at once, from any number of greenlets, replies in any order.
 
     :param bind: an endpoint or an iterable of them, as for :class:`Channel`.
@@ -89,6 +90,36 @@ class Requester:
     empty one, not just the first. It stays open until :meth:`close`, or the end of a ``with``; to drop it does not end
     it. In the child of a fork it raises :class:`ForkedError`.
     """
+
+    @overload
+    def __init__(
+        self: Requester[list[bytes]],
+        bind: str | Iterable[str] | None = None,
+        connect: str | Iterable[str] | None = None,
+        *,
+        retries: int = 0,
+        options: Mapping[int, Any] | Mapping[zmq.SocketOption, Any] | None = None,
+        configurator: Callable[[zmq.Socket[bytes]], Any] | None = None,
+        send_maxsize: int | None = 1000,
+        recv_maxsize: int | None = 1000,
+        multipart: Literal[True],
+        pump: Pump | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Requester[bytes | list[bytes]],
+        bind: str | Iterable[str] | None = None,
+        connect: str | Iterable[str] | None = None,
+        *,
+        retries: int = 0,
+        options: Mapping[int, Any] | Mapping[zmq.SocketOption, Any] | None = None,
+        configurator: Callable[[zmq.Socket[bytes]], Any] | None = None,
+        send_maxsize: int | None = 1000,
+        recv_maxsize: int | None = 1000,
+        multipart: bool = False,
+        pump: Pump | None = None,
+    ) -> None: ...
 
     def __init__(
         self,
@@ -130,7 +161,7 @@ class Requester:
 
     # ------------------------------------------------------------------ requests
 
-    def request(self, message: Any, timeout: float | None = None) -> Any:
+    def request(self, message: Any, timeout: float | None = None) -> M:
         """Send *message* and return its reply: ``bytes``, or a list of ``bytes`` if it has several frames.
 
         As ``submit(message, timeout).get()``, and whatever ends the wait, a ``gevent.Timeout`` or a kill included,
@@ -140,11 +171,11 @@ class Requester:
         """
         request = self._submit(message, timeout)
         try:
-            return request.get()
+            return cast("M", request.get())
         finally:
             self._forget(request)
 
-    def submit(self, message: Any, timeout: float | None = None) -> AsyncResult[Any]:
+    def submit(self, message: Any, timeout: float | None = None) -> AsyncResult[M]:
         """Send *message* and return an AsyncResult for its reply.
 
         :param timeout: seconds for each try, room in the send queue included; None: no limit, and then no retries.
@@ -294,7 +325,7 @@ class Requester:
     # ------------------------------------------------------------------ state and end
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> Channel[list[bytes]]:
         """The DEALER channel underneath, to bind and connect, and for its statistics; put to it or get from it, and
         requests and replies are lost."""
         return self._channel
@@ -324,7 +355,7 @@ class Requester:
             self._end_all(ClosedError(f"{self} was closed"))
         return self._channel.close(linger)
 
-    def __enter__(self) -> Requester:
+    def __enter__(self) -> Requester[M]:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import gevent
 from gevent.hub import Waiter
@@ -22,6 +22,8 @@ from .subscription import Subscription
 
 _BREATH = 100  # messages, of all greenlets, between two times that others get their turn
 
+T = TypeVar("T", covariant=True)
+
 _Linkable: TypeAlias = Channel | Subscription
 
 
@@ -31,7 +33,11 @@ class _Breath:
     taken = 0
 
 
-def select(*sources: Any, timeout: float | None = None) -> tuple[Any, Any]:
+class _Source(Protocol[T]):
+    def get_nowait(self) -> T: ...
+
+
+def select(*sources: _Source[T], timeout: float | None = None) -> tuple[Any, T]:
     """Wait until one of *sources* has a message, and take exactly that one.
 
     :param sources: channels that can receive, subscriptions, and gevent's queues; one may be there more than once.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from gevent.queue import Empty
 
 from .._arguments import check_limit, check_seconds, check_timeout
 from .._errors import ClosedError, ForkedError
+from .._types import S
 from ._history import Numbered
 from ._inbox import Inbox, MakeError
 from ._prefixes import Wanted, wanted_of
@@ -29,7 +30,7 @@ class Home(Protocol):
     def kept(self, wanted: Wanted, after: int, until: int) -> list[Numbered]: ...
 
 
-class Subscription:
+class Subscription(Generic[S]):
     """What :meth:`Fanout.subscribe` gives: a queue of messages, with the getting half of gevent.queue's methods.
 
     A message is ``bytes``, or a tuple of ``bytes`` if it has several frames (or its channel says ``multipart=True``):
@@ -104,7 +105,7 @@ class Subscription:
         """Whether there is no room: the next message is subject to the policy."""
         return len(self._inbox) >= self._inbox.maxsize
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: float | None = None) -> S:
         """The oldest message; wait for one if there is none.
 
         :param timeout: seconds; None: no limit.
@@ -116,22 +117,24 @@ class Subscription:
         An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
         """
         self._wait(block, timeout)
-        return _message(self._inbox.take())
+        message: S = _message(self._inbox.take())
+        return message
 
-    def get_nowait(self) -> Any:
+    def get_nowait(self) -> S:
         """``get(block=False)``."""
         return self.get(False)
 
-    def peek(self, block: bool = True, timeout: float | None = None) -> Any:
+    def peek(self, block: bool = True, timeout: float | None = None) -> S:
         """The message that :meth:`get` would give, which stays; parameters and errors as there."""
         self._wait(block, timeout)
-        return _message(self._inbox.peek())
+        message: S = _message(self._inbox.peek())
+        return message
 
-    def peek_nowait(self) -> Any:
+    def peek_nowait(self) -> S:
         """``peek(block=False)``."""
         return self.peek(False)
 
-    def get_many(self, limit: int, timeout: float | None = None) -> list[Any]:
+    def get_many(self, limit: int, timeout: float | None = None) -> list[S]:
         """The oldest messages, at least one and up to *limit*: wait for one if there is none, not for more.
 
         :param timeout: seconds; None: no limit; 0: do not wait.
@@ -160,21 +163,21 @@ class Subscription:
 
     # ------------------------------------------------------------------ iteration
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[S]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> S:
         """The next message; ends when the subscription, the fan-out or the channel was closed. A subscription that was
         disconnected has lost something, so that raises :class:`ClosedError`; what get() raises otherwise is raised."""
         return self._next(None)
 
-    def messages(self, timeout: float | None = 15.0) -> Iterator[Any]:
+    def messages(self, timeout: float | None = 15.0) -> Iterator[S | None]:
         """Iterate as ``for message in subscription`` does, but give None whenever nothing has come for *timeout*
         seconds: the moment for a heartbeat. ``timeout=None``: never."""
         check_seconds("timeout", timeout)
         return self._messages(timeout)
 
-    def _messages(self, timeout: float | None) -> Iterator[Any]:
+    def _messages(self, timeout: float | None) -> Iterator[S | None]:
         while True:
             try:
                 message = self._next(timeout)
@@ -184,7 +187,7 @@ class Subscription:
                 return
             yield message
 
-    def _next(self, timeout: float | None) -> Any:
+    def _next(self, timeout: float | None) -> S:
         try:
             return self.get(timeout=timeout)
         except ForkedError:
@@ -217,7 +220,7 @@ class Subscription:
         self._fan.close_one(self._inbox, partial(ClosedError, f"{self} was closed"))
         self._inbox.left = True
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Subscription[S]:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

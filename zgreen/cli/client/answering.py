@@ -49,7 +49,7 @@ class Answering:
             status = told.status
         return status or (1 if unsent or self._failed else 0)
 
-    def _serve(self, channel: zgreen.Channel) -> int:
+    def _serve(self, channel: zgreen.Channel[list[bytes]]) -> int:
         try:
             while self._arguments.count is None or self._answered < self._arguments.count:
                 request = channel.get(timeout=self._arguments.timeout)

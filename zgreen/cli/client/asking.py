@@ -44,7 +44,7 @@ class Asking:
     def _ask_all(self, pump: zgreen.Pump) -> str:
         """What keeps it from going on; nothing if it has come to the end."""
         pace = rates.Pace(self._arguments)
-        channel: zgreen.Channel | None = None
+        channel: zgreen.Channel[list[bytes]] | None = None
         try:
             for request in self._source:
                 pace.wait()
@@ -62,7 +62,7 @@ class Asking:
                 channel.close(linger=0)
         return ""
 
-    def _ask(self, channel: zgreen.Channel, request: Frames) -> Frames | None:
+    def _ask(self, channel: zgreen.Channel[list[bytes]], request: Frames) -> Frames | None:
         """The reply. Without one the channel is closed: a REQ awaits its reply for ever, and a new one does not.
 
         So it works with servers of any kind. REQ_RELAXED, which would let the same socket go on, needs REQ_CORRELATE,

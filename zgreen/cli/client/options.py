@@ -155,7 +155,7 @@ def authenticated(curve: Curve, pump: zgreen.Pump) -> Iterator[None]:
 
 def open_channel(
     arguments: argparse.Namespace, kind: int, pump: zgreen.Pump, curve: Curve, **more: Any
-) -> tuple[zgreen.Channel, Handshakes]:
+) -> tuple[zgreen.Channel[list[bytes]], Handshakes]:
     """The channel of a command; says on standard error where it is bound, if that was not typed in full."""
     logging.getLogger("zgreen").setLevel(logging.ERROR)  # the command says itself what was not sent
     options = {**curve.options, **more.pop("options", {})}

@@ -49,7 +49,7 @@ class Receiving:
             self._say(f"{self._got:,} messages received")
         return status
 
-    def _receive(self, channel: zgreen.Channel) -> int:
+    def _receive(self, channel: zgreen.Channel[list[bytes]]) -> int:
         topics = (self._arguments.topic or [""]) if self._kind == zmq.SUB else []
         try:
             for topic in topics:
@@ -69,7 +69,7 @@ class Receiving:
             return self._end(channel, told)
         return 0
 
-    def _show_next(self, channel: zgreen.Channel) -> None:
+    def _show_next(self, channel: zgreen.Channel[list[bytes]]) -> None:
         try:
             frames = channel.get(timeout=0)
         except Empty:  # so there is time
@@ -78,7 +78,7 @@ class Receiving:
         self._got += 1
         self._out.put(self._how.show(frames))
 
-    def _end(self, channel: zgreen.Channel, told: ending.Told) -> int:
+    def _end(self, channel: zgreen.Channel[list[bytes]], told: ending.Told) -> int:
         with contextlib.suppress(ending.Told, OSError, gevent.Timeout), gevent.Timeout(_HASTE):
             self._out.flush()
         lost = channel.statistics().waiting + self._out.held
