@@ -19,7 +19,7 @@ class Unsent(NamedTuple):
     queued: int  # libzmq had not taken them
     # At most so many of those that libzmq had taken it may have discarded, because its linger ran out or because it is
     # not known how the socket ended. An upper bound; 0 is right, and so it is after a close without linger, of which
-    # nobody asks what libzmq discards.
+    # the messages that libzmq discards are not reported.
     held: int
 
     @property
@@ -38,10 +38,10 @@ class Unsent(NamedTuple):
 
 
 class Owner(Protocol):
-    """Who a pipe belongs to. The owning thread never calls these: it sends them to the hub's mailbox."""
+    """The owner of a pipe. The owning thread never calls these: it sends them to the hub's mailbox."""
 
     def refused(self, frames: Any, error: BaseException) -> None:
-        """libzmq refused this message for good, and nobody waits for its reply."""
+        """libzmq refused this message for good, and no caller waits for its reply."""
 
     def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
         """The socket is closed. *left*: the messages that libzmq had not taken, with their replies, which the owner
@@ -222,7 +222,7 @@ class Engine(Protocol):
 
     name: str
     ended: bool  # set before the last look into the mailbox: see `post`
-    failure: BaseException | None  # why it ended, if nobody asked for it
+    failure: BaseException | None  # why it ended, if it ended by itself
     wakeups: int  # how often the owning thread has slept; that thread writes, any reads
 
     def make_pipe(

@@ -144,7 +144,7 @@ class Farewell:
         self.alarm = now  # when to look at it at the latest, in monotonic seconds
         self._due = now + linger
         self._timer = math.inf  # when libzmq's own timer may end it
-        # Nobody asks what a close without linger discards.
+        # A close without linger does not report what it discards.
         self._most = most_held(pipe) if pipe.end.asked else 0
         self._patience = self._due if self._most else min(self._due, now + _PATIENCE)
         self._pair: zmq.Socket[bytes] | None = None
@@ -210,7 +210,7 @@ class Farewell:
         return True
 
     def give_up(self) -> None:
-        """Nobody waits for the end any more. But the PAIR, if there is one, must stay until it has come."""
+        """No caller waits for the end any more. But the PAIR, if there is one, must stay until it has come."""
         self.held = self._most
         if not self.closed:
             self.closed = True

@@ -30,7 +30,7 @@ class Mailbox(Generic[T]):
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()  # any thread appends, the owner pops
-        self.asleep = False  # the owner sets it, whoever rings clears it; two rings instead of one do no harm
+        self.asleep = False  # the owner sets it, a ringing thread clears it; two rings instead of one do no harm
         self.signaler = Signaler()
 
     def send(self, item: T) -> None:
@@ -68,7 +68,7 @@ class Mailbox(Generic[T]):
 
 
 class Bell:
-    """Asks somebody to look at something: however often it rings until they look, they look once."""
+    """Asks the owner of a mailbox to look at something: however often it rings until the look, there is one look."""
 
     __slots__ = ("_look", "_rung", "mailbox")
 
