@@ -39,9 +39,9 @@ _LINE = _in(
     ("                    self._leave(waiter)\n                    break\n        self.nudge()", "                    self._leave(waiter)\n                    break"),
     ("        finally:\n            self._set_turn(False)\n", "        else:\n            self._set_turn(False)\n"),
     ("            loop.run_callback(self.nudge)  # once more", "            pass  # once more"),
-    ("        finally:\n            self._dispatching = False\n            if self._waiters", "        finally:\n            if self._waiters"),
-    ("            if self._waiters and not self._waiters[0].foreign:\n                self.nudge()", "            pass"),
-    ("        except IndexError:  # it has left meanwhile", "        except ZeroDivisionError:  # it has left meanwhile"),
+    ("        finally:\n            self._dispatching = False\n            head", "        finally:\n            head"),
+    ("            if head is not None and not head.foreign:\n                self.nudge()", "            pass"),
+    ("        except IndexError:\n            return None", "        except ZeroDivisionError:\n            return None"),
 ) + _in(
     "line.py", "test_fork.py -k locks",
     ("        self._lock = _RLock()\n        for waiter", "        for waiter"),

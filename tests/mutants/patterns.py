@@ -226,7 +226,7 @@ _LEAVES = _in(
     "_arguments.py", "test_channel.py test_register.py test_pump.py",
     ("if not 0 <= value < math.inf:", "if not 0 < value < math.inf:"),
     ("if not 0 <= value < math.inf:", "if not 0 <= value:"),
-    ("    if value < 1:\n", "    if value < 0:\n"),
+    ("    if value < 1:\n        raise ValueError(f\"{name}", "    if value < 0:\n        raise ValueError(f\"{name}"),
     ("    if value not in allowed:\n", "    if False:\n"),
 ) + _in(
     "_sockets.py", "test_register.py test_channel.py",
