@@ -274,6 +274,21 @@ def test_nothing_is_left_of_a_send_that_was_given_up(context, end):
     assert other.recv() == b"next"
 
 
+def test_a_kill_may_come_as_libzmq_takes_the_message(context):
+    """The owning thread has sent it, and the hub has not heard of that: the order is forced by blocking the hub."""
+    one = context.socket(zmq.PUSH)
+    port = one.bind_to_random_port("tcp://127.0.0.1")
+    sender = gevent.spawn(one.send, b"taken")
+    wait_for(lambda: one._core._handing.calls)
+    with plain.Context() as other, other.socket(zmq.PULL) as receiver:
+        receiver.connect(f"tcp://127.0.0.1:{port}")
+        assert receiver.poll(LIMIT * 1000)  # the hub does not run meanwhile
+        sender.kill()
+        assert isinstance(sender.value, gevent.GreenletExit)
+        assert receiver.recv() == b"taken"
+    assert one._core.lanes.pipe.pending() == 0
+
+
 def test_request_and_reply_in_turn(context):
     reply, request = pair(context, zmq.REP, zmq.REQ)
     assert errno_of(request.recv) == zmq.EFSM

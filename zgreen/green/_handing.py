@@ -20,7 +20,8 @@ class Handing:
         self.calls: set[Call] = set()  # any thread adds and discards its own
 
     def hand_in(self, lanes: SocketLanes, frames: Any, once: bool, deadline: Deadline) -> None:
-        """Return when libzmq has taken the message; after any exception it will not be sent.
+        """Return when libzmq has taken the message. After any exception nothing is pending. After Again or Full it will
+        not be sent; a gevent.Timeout or a kill may come in the very moment in which libzmq takes it.
 
         *once*: Again unless libzmq takes it now. Full, or Again, at *deadline*.
         """

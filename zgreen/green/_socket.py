@@ -50,7 +50,8 @@ class Socket(zmq.Socket[bytes]):
     """As :class:`zmq.Socket`, but no call blocks the hub. See pyzmq for its methods; what differs is in the how-to.
 
     Any number of greenlets may send and receive. A message of several frames that is sent or received frame by frame
-    belongs to one greenlet. RCVTIMEO and SNDTIMEO work, and after an exception nothing of a message is left to be sent.
+    belongs to one greenlet. RCVTIMEO and SNDTIMEO work, and after an exception nothing of a message is left to be sent;
+    but a gevent.Timeout or a kill may come in the very moment in which libzmq has taken the message.
     """
 
     _repr_cls = "zmq.green.Socket"
