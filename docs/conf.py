@@ -59,6 +59,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(ThreadPool|Line|Call|Reply|Link|Tap|Home|Inbox|Handler|OnError|Pipe)"),
     (r"py:.*", r"(M|S|T|Overflow|SubscriptionOverflow)"),  # of zgreen._types
     (r"py:.*", r"zgreen\._.*"),
+    (r"py:.*", r"(zgreen\.[\w.]+\.)?(_\w+|[A-Z]|[A-Z]_\w+)"),  # private aliases and type variables
 ]
 
 # names of private modules in annotations: the class is public under zgreen, which is where it is documented
