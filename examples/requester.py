@@ -41,8 +41,8 @@ def main() -> None:
         with zgreen.Requester(connect=endpoint, retries=100, options={zmq.RECONNECT_IVL: 10}) as requester:
             print("2 + 2 =", requester.request("2 + 2", timeout=0.2).decode())  # seconds, for each of 101 tries
 
-            asking = [gevent.spawn(requester.request, f"{i} * {i}", 0.2) for i in range(10)]
-            print("10 requests at once:", [int(greenlet.get()) for greenlet in asking])
+            asking = [requester.submit(f"{i} * {i}", timeout=0.2) for i in range(10)]
+            print("10 requests at once:", [int(result.get()) for result in asking])
 
             servers[0].kill()
             servers[0].wait()
