@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 
-import gevent
 import zmq
 from gevent.subprocess import PIPE, Popen
 
