@@ -511,7 +511,7 @@ def test_ipv4_client_of_an_ipv6_socket(pump, auth, clients):
     auth.deny("127.0.0.1")
     options = {zmq.ZAP_DOMAIN: "test", zmq.IPV6: 1}
     with zgreen.Channel(zmq.PULL, bind="tcp://*:*", options=options, pump=pump, monitor=True) as server:
-        server._endpoint = f"tcp://127.0.0.1:{server.last_endpoint.rpartition(':')[2]}"
+        server._lanes.endpoints.last = f"tcp://127.0.0.1:{server.last_endpoint.rpartition(':')[2]}"
         is_refused(clients, server, {})
 
 

@@ -62,7 +62,7 @@ def test_the_state_of_pumps_and_channels(pump):
     lines = pump.dump().splitlines()
     assert lines[0] == f"<zgreen.Pump 'test'>: {pump.engine} engine, running, 2 channels"
     assert lines[1].startswith("  woken: ")
-    assert f"  {server!r}: open" in lines
+    assert f"  {server}: open" in lines
     assert "    to get: 0 messages (at most 1000, peak 0); 0 received" in lines
     assert "    to send: 0 messages (at most 1000, peak 0); 0 sent" in lines
     assert waiting_in(pump, "put") == waiting_in(pump, "get") == []
@@ -167,7 +167,7 @@ def test_those_who_wait_for_commands(pump):
     close = gevent.spawn(client.close, LIMIT)
     wait_for(lambda: waiting_in(pump, "close"))
     assert f"{close!r:.100}" in waiting_in(pump, "close")[0]
-    assert f"  {client!r}: is being closed" in pump.dump().splitlines()
+    assert f"  {client}: is being closed" in pump.dump().splitlines()
     assert client.close(linger=0) == 1
     close.join()
     assert isinstance(flush.get(), zgreen.ClosedError)
@@ -243,7 +243,7 @@ def test_the_last_error(pump):
     router = Channel("ROUTER", bind=inproc(), options={zmq.ROUTER_MANDATORY: 1}, pump=pump)
     assert isinstance(outcome(router.send([b"nobody", b"x"]).get), zmq.ZMQError)
     lines = pump.dump().splitlines()
-    assert f"  last error: {router!r}: ZMQError: Host unreachable" in lines
+    assert f"  last error: {router}: ZMQError: Host unreachable" in lines
     assert "    last error: ZMQError: Host unreachable" in lines
     assert "    to send: 0 messages (at most 1000, peak 1); 0 sent, 1 refused" in lines
 

@@ -92,7 +92,8 @@ def test_ctrl_c_ends_every_wait_of_the_main_greenlet(wait):
     seconds, (status, out, err) = seconds_to_end(waiting(wait), signal.SIGINT)
     assert status == -signal.SIGINT, err
     assert (out, err.count("Traceback"), "KeyboardInterrupt\n" in err) == ("", 1, True), err
-    assert err.count(f" {not_sent} messages were not sent") == bool(not_sent), err
+    were = "message was" if not_sent == 1 else "messages were"
+    assert err.count(f" {not_sent} {were} not sent") == bool(not_sent), err
     assert seconds < SOON
 
 

@@ -5,6 +5,7 @@ It owns the hub's mailbox, the io watcher that listens for rings, the answers th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from collections import deque
@@ -190,28 +191,21 @@ class Link:
                 return
             item = inbox[0]
             try:
-                self._deliver(item)
-            finally:
-                if inbox and inbox[0] is item:
-                    inbox.popleft()
+                item()
+            except BaseException as error:  # noqa: BLE001 (reported: one receiver's fault is not the next one's)
+                if not isinstance(error, Exception):
+                    # A signal handler has raised, and the item has not done its work: once more, and only once, because
+                    # an item that raises this by itself must not be called without end.
+                    with contextlib.suppress(BaseException):
+                        item()
+                self.hub.handle_error(item, type(error), error, error.__traceback__)
+            if inbox and inbox[0] is item:
+                inbox.popleft()
         if self._watcher is None:  # stopped: nobody would hear a ring
             if inbox:
                 self.hub.loop.run_callback(self.take_mail)
         elif inbox or not self.mailbox.sleeping():
             self.mailbox.signaler.ring()
-
-    def _deliver(self, item: Callable[[], Any]) -> None:
-        """Call one item. An error in it is reported, so one receiver's fault is not the next one's."""
-        try:
-            item()
-        except Exception as error:  # noqa: BLE001 (reported below)
-            self.hub.handle_error(item, type(error), error, error.__traceback__)
-        except BaseException as error:  # noqa: BLE001 (a signal handler raised: the item has not done its work)
-            try:
-                item()  # once more, and only once: an item that raises this by itself must not be called without end
-            except BaseException:  # noqa: BLE001 (the first error is reported)
-                pass
-            self.hub.handle_error(item, type(error), error, error.__traceback__)
 
     def _on_ring(self) -> None:
         if self.stopped:
