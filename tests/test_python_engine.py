@@ -983,7 +983,7 @@ def test_a_socket_that_fails_in_the_middle_of_a_turn(bench):
         assert flush in bench.done
         assert flush.error is None
         assert (pipe.sent, pipe.send_turns, pipe.largest_send) == (2, 1, 2)
-        assert ([frames for frames, _ in pipe.owner.end[0]], pipe.owner.end[2].errno) == ([b"3"], zmq.ETERM)
+        assert ([frames for frames, _ in pipe.owner.end[0]], pipe.owner.end[2].errno) == ([b"3"], zmq.ENOTSOCK)
         assert [socket.recv(), socket.recv()] == [b"1", b"2"]
     pipe, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
     with peer(bench, zmq.PAIR, connect=endpoint) as socket:
@@ -1000,13 +1000,13 @@ def test_a_socket_that_fails_in_the_middle_of_a_turn(bench):
 
 
 def fail_at(pipe, name, nth):
-    """Have the n-th call of a method of the socket fail as if the context were terminated."""
+    """Have the n-th call of a method of the socket fail as if the socket were gone."""
     method = getattr(pipe, name)
     calls = itertools.count(1)
 
     def call(*args):
         if next(calls) == nth:
-            raise zmq.ZMQError(zmq.ETERM)
+            raise zmq.ZMQError(zmq.ENOTSOCK)
         return method(*args)
 
     setattr(pipe, name, call)

@@ -21,7 +21,7 @@ def why(channel: zgreen.Channel) -> str:
 
 
 def picture(pump: zgreen.Pump) -> str:
-    return "\n".join(f"{channel!r}: {why(channel)}" for channel in pump.channels)
+    return "\n".join(f"{channel}: {why(channel)}" for channel in pump.channels)
 
 
 with zgreen.Pump() as pump:

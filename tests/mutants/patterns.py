@@ -167,7 +167,7 @@ _SELECT = _in(
 _REQUESTER = _in(
     "patterns/requester.py", "test_requester.py",
     ("if time.monotonic() < request.deadline:  # the", "if False:  # the"),
-    ("            return request.get()\n        finally:\n            self._forget(request)", "            return request.get()\n        finally:\n            pass"),
+    ("request.get())\n        finally:\n            self._forget(request)", "request.get())\n        finally:\n            pass"),
     ("            self._forget(request)\n            raise\n        return request", "            raise\n        return request"),
     ("                request.tries -= 1\n                if not", "                if not"),
     ("                if expired is not limit:\n                    raise\n", ""),
