@@ -35,7 +35,7 @@ class _Thread:
         self.ready: Callable[[], bool] | None = None  # what it waits for
         self.deadline = NEVER
         self.waits_for = ""
-        self.greenlet = greenlet(lambda: scheduler._run(self, body))
+        self.greenlet = greenlet(lambda *_: scheduler._run(self, body))
 
     def can_go_on(self, now: float) -> bool:
         if self.ended:
@@ -153,10 +153,12 @@ class Scheduler:
         except BaseException as error:  # noqa: BLE001 (raised by run)
             self._error = error
         thread.ended = True
-        if self._ending or self._error is not None:
-            self._go(None)
         self._note(thread, "ends")
-        self._pick(thread)
+        over = self._ending or self._error is not None
+        self._me = next_ = None if over else self._choose(thread)
+        # A greenlet that returns gives control to its parent. One that switched away here would stay for ever, with all
+        # that its frames hold.
+        thread.greenlet.parent = self._main if next_ is None else next_.greenlet
 
     def _options(self, me: _Thread | None) -> list[_Thread]:
         options = []
@@ -169,11 +171,15 @@ class Scheduler:
 
     def _pick(self, me: _Thread | None) -> None:
         """Choose the thread that goes on instead of *me*; return when *me* does."""
+        self._go(self._choose(me))
+
+    def _choose(self, me: _Thread | None) -> _Thread | None:
+        """Choose the thread that goes on instead of *me*; None: the schedule is over."""
         options = self._options(me)
         while not options:
             due = min((thread.deadline for thread in self._threads if not thread.ended), default=NEVER)
             if due > self._time_limit:
-                return self._go(None)
+                return None
             self.now = due
             options = self._options(me)
         chosen = options[0]
@@ -188,7 +194,7 @@ class Scheduler:
         if chosen is not me and options[0] is me:
             self._preemptions += 1
             self._note(me, "-- is preempted --")
-        return self._go(chosen)
+        return chosen
 
     def _go(self, thread: _Thread | None) -> None:
         me = self._me
