@@ -37,6 +37,12 @@ collect_ignore = [] if os.environ.get("ZGREEN_TEST_APPS") else ["apps"]
 gevent.hub.Hub.SYSTEM_ERROR += (pytest.fail.Exception,)
 
 
+def pytest_collection_finish():
+    """Have the collector leave alone what is there before the first test: it is called after each."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def hub_errors():
     """What the hub reports as unhandled, as (context, exception); a test that provokes it takes it out of the list."""
