@@ -25,6 +25,16 @@ def encode(message: Any) -> Frames:
     return _frame(message, None)
 
 
+def plain(message: Any) -> Frames | None:
+    """Return *message* as frames if it is made of nothing but ``bytes``, which no code of the user's has to turn into
+    them; else None."""
+    if type(message) is bytes:
+        return message
+    if type(message) in (list, tuple) and message and all(type(frame) is bytes for frame in message):
+        return tuple(message)
+    return None
+
+
 def decode(frames: Frames, multipart: bool = False) -> bytes | list[bytes]:
     """Return what a user gets for *frames*: ``bytes``, or a list if there are several (or *multipart* is true)."""
     if type(frames) is tuple:

@@ -16,6 +16,11 @@ class Kind(NamedTuple):
     sends: bool
     receives: bool
 
+    def cannot(self, verb: str, name: str) -> TypeError:
+        """What a put ("send") or get ("receive") gets that this kind of socket, of the channel *name*, cannot do."""
+        way = {"send": "get from it, do not put", "receive": "put to it, do not get"}[verb]
+        return TypeError(f"{name}: a {self.name} socket cannot {verb}: {way}")
+
 
 _KINDS = [
     Kind(name, int(getattr(zmq, name)), sends, receives)

@@ -88,6 +88,10 @@ _LIFE = _in(
     "life.py", "test_pump.py test_channel.py",
     ("            if self.now >= life:\n                return False\n", ""),
     ("            if self.now >= life:", "            if self.now > life:"),
+    ("self.now is Life.CLOSING and self._finished():", "False:"),
+    ("        error = self.get_error()\n        if error is None and self.now is Life.CLOSING:", "        error = self.get_error()\n        if False:"),
+    ("        return error or self._thread.error()\n", "        return error\n"),
+    ("        if isinstance(cause, (ClosedError, BrokenError)):", "        if False:"),
 ) + _in(
     "life.py", "test_fork.py -k locks",
     ("        self.lock = _RLock()\n        self._make_error = make_error", "        self._make_error = make_error"),
@@ -98,14 +102,22 @@ _LANES = _in(
     ("        except BaseException:  # refused, or the caller was killed while it waited\n            self.abandon()\n            raise", "        except ZeroDivisionError:\n            raise"),
     ("            self.thread.post(self.engine.close, self.pipe, 0.0, 0.0)\n", "            pass\n"),
     ("            self.link.replies.discard(reply)\n            raise", "            raise"),
-    ("                self._note_refusal(reply.error)\n", "                pass\n"),
+    ("                self.failures.refused(reply.error)\n", "                pass\n"),
     ("                self.thread.post(self.engine.forget_flush, self.pipe, call.reply)\n", "                pass\n"),
-    ("self.state.now is Life.CLOSING and self.pipe.finished:", "False:"),
     ("        self.pipe.open = False\n        if self.feeder", "        if self.feeder"),
     ("        self.sends.line.nudge()\n        self.thread.send(reply, self.engine.close", "        self.thread.send(reply, self.engine.close"),
     ("        self.thread.leave(self)\n        if self.thread.error() is None:", "        if self.thread.error() is None:"),
     ("        if block and self.pipe.due():\n            self.link.breathe()\n        (self.tracer", "        (self.tracer"),
     ("        if block and self.pipe.due():\n            self.link.breathe()\n        message", "        message"),
+)  # fmt: skip
+
+_FAILURES = _in(
+    "failures.py", "test_channel.py test_statistics.py",
+    ("        if isinstance(error, zmq.ZMQError):\n", "        if True:\n"),
+    ("            self._tally.refused(error.errno)\n", ""),
+    ("            self.note(error)\n", ""),
+    ("        self._note(f", "        print(f"),
+    ("        except Exception:\n            logger.exception(\"%s: on_error", "        except ZeroDivisionError:\n            logger.exception(\"%s: on_error"),
 )  # fmt: skip
 
 _SHUTDOWN = _in(
@@ -130,4 +142,4 @@ _REGISTER = _in(
     ("    gevent.sleep(0)  # gevent throws", "    pass  # gevent throws"),
 )  # fmt: skip
 
-MUTANTS = [*_WAIT, *_LINE, *_LINK, *_QUEUES, *_QUEUES_TOO, *_LIFE, *_LANES, *_SHUTDOWN, *_REGISTER]
+MUTANTS = [*_WAIT, *_LINE, *_LINK, *_QUEUES, *_QUEUES_TOO, *_LIFE, *_LANES, *_FAILURES, *_SHUTDOWN, *_REGISTER]

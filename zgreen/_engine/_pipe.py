@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from .._message import plain
 from ._api import MANY, STREAK, PipeCounts
 from ._closing import End
 
@@ -418,12 +419,3 @@ class Pipe:
             except IndexError:  # it has just been got
                 self.dropped -= 1
         self.incoming.append(message)
-
-
-def plain(message: Any) -> Any:
-    """What to append of a message that needs no `encode`; else None."""
-    if type(message) is bytes:
-        return message
-    if type(message) in (list, tuple) and message and all(type(frame) is bytes for frame in message):
-        return tuple(message)
-    return None

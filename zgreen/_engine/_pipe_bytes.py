@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from .._message import plain
 from ._api import MANY, STREAK
-from ._pipe import Pipe, plain
+from ._pipe import Pipe
 
 if TYPE_CHECKING:
     from ._mailbox import Reply

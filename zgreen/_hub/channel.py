@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, overload
 
 import zmq
-from gevent.event import AsyncResult
 
 from .._arguments import (
     OVERFLOWS,
@@ -19,7 +18,6 @@ from .._arguments import (
     check_option,
     check_overflow,
     check_seconds,
-    check_timeout,
     endpoints_of,
     options_of,
     topic_of,
@@ -29,15 +27,15 @@ from .._engine._api import Plan
 from .._sockets import kind_of
 from .._types import M, Overflow
 from .lanes import Lanes, Sizes
-from .many import put_many
 from .monitor import Monitor, tap_of, wait_connected
 from .picture import words_of
 from .pump import Pump, get_pump
 from .received import Received
+from .sent import Sent
 from .statistics import ChannelStatistics
 
 
-class Channel(Received[M]):
+class Channel(Sent[M], Received[M]):
     """A ZeroMQ socket that any number of greenlets, and other OS threads, may put to and get from.
 
     :param socket_type: ``zmq.PUSH``, ``"push"`` or ``"PUSH"``.
@@ -176,93 +174,6 @@ class Channel(Received[M]):
             self._lanes.abandon()
             raise
 
-    # ------------------------------------------------------------------ put
-
-    def put(self, message: Any, block: bool = True, timeout: float | None = None) -> None:
-        """Put *message* on its way; wait for room if the send queue is full.
-
-        :param timeout: seconds; None: no limit.
-        :raises gevent.queue.Full: no room within *timeout*, or at once if *block* is false.
-        :raises TypeError: this is no message, or the socket cannot send.
-        :raises ClosedError: the channel or its pump is closed.
-        :raises BrokenError: it has ended by itself.
-
-        An exception, be it a ``gevent.Timeout`` or a kill, means that the message was not put. Each greenlet's messages
-        keep their order. From a thread that is not the pump's hub's, a wait blocks that whole thread.
-        """
-        if timeout is not None:
-            check_timeout(timeout)
-        if not (self._offer(message) if block else self._offer_now(message)):
-            self._lanes.put(message, block, timeout)
-
-    def put_nowait(self, message: Any) -> None:
-        """``put(message, block=False)``."""
-        if not self._offer_now(message):
-            self._lanes.put(message, False, None)
-
-    def put_many(self, messages: Iterable[Any], timeout: float | None = None) -> None:
-        """Put all *messages*, in order, and wait for room as often as needed.
-
-        :param messages: an iterable, which is read to its end first.
-        :param timeout: seconds for all of it; None: no limit; 0: do not wait.
-        :raises TypeError: one of them is no message, or the socket cannot send. None was put then.
-        :raises gevent.queue.Full: there was not room for all within *timeout*.
-        :raises ClosedError, BrokenError: as :meth:`put`.
-
-        Whatever ends it early, be it one of these, a ``gevent.Timeout`` or a kill: the first so many messages were put,
-        each once, and the exception's attribute ``messages_put`` says how many. Messages of others may come between
-        them. (A signal handler that raises in the middle may leave that number too small, by one batch.)
-        """
-        check_timeout(timeout)
-        put_many(self._lanes, messages, timeout)
-
-    def send(self, message: Any) -> AsyncResult[None]:
-        """Put *message*, waiting for room, and return an AsyncResult: set when libzmq has taken the message, or the
-        ``zmq.ZMQError`` why it never will, or :class:`ClosedError` if the channel ended first.
-
-        Taken by libzmq does not mean that a peer has it. On the thread of the pump's hub only.
-        """
-        return self._lanes.send(message)
-
-    def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all that was put before has been handed to libzmq; False after *timeout* seconds.
-
-        :raises ClosedError, BrokenError: the channel has ended, or ends before that.
-        """
-        check_seconds("timeout", timeout)
-        return self._lanes.flush(timeout)
-
-    def request(self, message: Any, timeout: float | None = None) -> M:
-        """On a REQ channel: put *message*, wait for its reply, return it as :meth:`get` would.
-
-        One exchange at a time; other greenlets that call this wait their turn, first come, first served.
-
-        :param timeout: seconds for all of it, the turn included; None: no limit.
-        :raises TimeoutError: no reply within *timeout*. The server may have got the request, or may get it later.
-        :raises TypeError: this is no message, or no REQ socket (for many requests at once: :class:`zgreen.Requester`).
-        :raises RuntimeError: not in a greenlet of the pump's hub.
-        :raises ClosedError, BrokenError: as :meth:`get`.
-
-        A request that timed out or was killed does not keep the next one from being sent, and the next one never gets
-        its reply. For that the first call sets REQ_CORRELATE, so that libzmq puts a frame of four bytes before the
-        empty one, which a REP returns by itself and a ROUTER with the envelope; REQ_RELAXED is set only while a request
-        takes the place of one that was given up. Requests are not for a channel that others put to or get from at the
-        same time, nor for one of :func:`register_socket`; a reply to an earlier put() that nobody got is thrown away.
-        """
-        check_seconds("timeout", timeout)
-        reply: M = self._lanes.request(message, timeout)
-        return reply
-
-    def full(self) -> bool:
-        """Whether :meth:`put` would have to wait for room now; False of a socket that cannot send. From any thread."""
-        lanes = self._lanes
-        sizes, pipe = lanes.sizes, lanes.pipe
-        if not lanes.kind.sends:
-            return False
-        if sizes.send_maxbytes is not None and pipe.pending_bytes() >= sizes.send_maxbytes:
-            return True
-        return sizes.send_maxsize is not None and pipe.pending() >= sizes.send_maxsize
-
     # ------------------------------------------------------------------ the socket
 
     def bind(self, endpoint: str) -> None:
@@ -310,7 +221,7 @@ class Channel(Received[M]):
         """The endpoint last bound or connected, with the real port; ``""`` if none."""
         return self._lanes.endpoints.last
 
-    # ------------------------------------------------------------------ who is there
+    # ------------------------------------------------------------------ the peers
 
     def monitor(self, maxsize: int | None = 1000) -> Monitor:
         """The events of the socket from now on: a :class:`Monitor` to iterate, to get from and to close.
@@ -369,18 +280,18 @@ class Channel(Received[M]):
         It is called on the hub's thread, in a greenlet that reports one after the other and that may wait, and before
         the :meth:`close` that it belongs to returns.
         """
-        return self._lanes.on_error
+        return self._lanes.failures.on_error
 
     @on_error.setter
     def on_error(self, callback: Callable[[BaseException, Any], Any] | None) -> None:
         if callback is not None and not callable(callback):
             raise TypeError(f"on_error must be callable or None, not {type(callback).__name__}")
-        self._lanes.on_error = callback
+        self._lanes.failures.on_error = callback
 
     @property
     def closed(self) -> bool:
         """Whether puts are refused: it is being closed, is closed, or has ended by itself."""
-        return self._lanes.put_error() is not None
+        return self._lanes.state.put_error() is not None
 
     @property
     def multipart(self) -> bool:

@@ -21,6 +21,7 @@ from gevent.queue import Empty, Full
 
 from .._engine._api import Command, Engine, Pipe
 from .._message import Frames
+from .life import ChannelState
 from .line import Line
 from .link import Link
 from .tracer import Tracer, measure
@@ -33,6 +34,7 @@ class Lanes(Protocol):
     link: Link
     pipe: Pipe
     tracer: Tracer | None
+    state: ChannelState
 
     @property
     def name(self) -> str: ...
@@ -43,7 +45,6 @@ class Lanes(Protocol):
     def flush(self, timeout: float | None) -> bool: ...
     def command(self, command: Command, *args: Any) -> Any: ...
     def post(self, command: Command, *args: Any) -> Any: ...
-    def put_error(self) -> BaseException | None: ...
 
 
 class Exchange:
@@ -116,7 +117,7 @@ class Exchange:
                     raise TimedOut
             self._set(zmq.REQ_CORRELATE, 0 if self._correlates else 1)
         except BaseException:
-            if lanes.put_error() is None:  # at rest the socket is strict; the next command comes after this one
+            if lanes.state.put_error() is None:  # at rest the socket is strict; the next command comes after this one
                 lanes.post(lanes.engine.set_option, zmq.REQ_RELAXED, 0)
             raise
         try:

@@ -17,7 +17,7 @@ from gevent.event import AsyncResult
 
 from .._engine._api import Command, Engine, Pipe, Plan, Unsent
 from .._engine._mailbox import Mailbox, Reply
-from .._errors import BrokenError, ClosedError, ForkedError, broken
+from .._errors import BrokenError, ClosedError, ForkedError
 from .._message import Frames, decode, encode
 from .._sockets import Kind
 from .call import Call, Waiting
@@ -25,10 +25,11 @@ from .dump import Picture
 from .endpoints import Endpoints
 from .exchange import Exchange
 from .faces import Channel
-from .life import Life, State
+from .failures import Failures
+from .life import ChannelState, Life
 from .picture import picture_of, snapshot_of
 from .queues import RecvQueue, SendQueue
-from .statistics import ChannelStatistics, Tally, describe
+from .statistics import ChannelStatistics, Tally
 from .subscribers import Subscribers, socket_for
 from .thread import OwningThread
 from .tracer import Tracer
@@ -82,21 +83,21 @@ class Lanes:
             self, self.plan.kind, sizes.send_maxsize, sizes.recv_maxsize, sizes.overflow, multipart,
             sizes.send_maxbytes, sizes.recv_maxbytes,
         )  # fmt: skip
+        self.state = self.make_state()
+        self.tally = Tally()
+        self.failures = Failures(lambda: self.name, self.link.reports, self.tally, thread.note_error)
         self.changed = Change(self.link)  # the lanes have ended, or their subscribers have changed
         watched = self.plan.kind == zmq.XPUB
         self.subscribers = Subscribers(self.pipe, kind.receives, self.changed) if watched else None
-        self.sends = SendQueue(self.link, self.pipe, self.put_error)
-        self.receives = RecvQueue(self.link, self.pipe, self.get_error, self.subscribers)
+        self.sends = SendQueue(self.link, self.pipe, self.state.put_error)
+        self.receives = RecvQueue(self.link, self.pipe, self.state.get_error, self.subscribers)
         self.endpoints = Endpoints(thread.engine, self.command, connects_once=kind.name == "PUB")
         # --- any thread reads these; the hub's thread writes them
-        self.tracer: Tracer | None = None  # while somebody listens to `Pump.on_event`
+        self.tracer: Tracer | None = None  # while `Pump.on_event` is set
         self.exchange: Exchange | None = None  # from the first request() on
         self.feeder: Feeder | None = None
-        self.on_error: Callable[[BaseException, Any], Any] | None = None  # any thread writes
         self.unsent = Unsent(0, 0)  # before the life is ENDED
-        self.tally = Tally()
         # --- any thread
-        self.state = State()
         self.waiting: set[Waiting] = set()  # callers, for dumps; each operation is one of C
         self._make_face = make_face
         self._face: weakref.ref[Channel] | None = None
@@ -109,6 +110,10 @@ class Lanes:
         """For errors and logs."""
         where = f" {self.endpoints.last}" if self.endpoints.last else ""
         return f"<zgreen.Channel {self.kind.name}{where}>"
+
+    def make_state(self) -> ChannelState:
+        """Make the state, with the errors that callers get; called once, when the pipe is made."""
+        return ChannelState(lambda: self.name, lambda: self.pipe.finished, self.thread)
 
     @property
     def engine(self) -> Engine:
@@ -142,7 +147,7 @@ class Lanes:
         self.endpoints.opened(last, tuple(self.plan.connect))
 
     def abandon(self) -> None:
-        """The opening has failed, or nobody waits for it any more."""
+        """The opening has failed, or its caller has given it up."""
         self.state.advance(Life.ENDED, lambda: ClosedError(f"{self.name} was never opened"))
         self.pipe.open = False
         self.thread.leave(self)
@@ -155,7 +160,7 @@ class Lanes:
         """`Channel.put` where the short way, `Pipe.offer`, has refused."""
         frames = encode(message)
         if not self.kind.sends:
-            raise self.cannot("send")
+            raise self.kind.cannot("send", self.name)
         if block and self.pipe.due():
             self.link.breathe()
         (self.tracer or self.sends).put(frames, None, block, timeout)
@@ -164,7 +169,7 @@ class Lanes:
         """See `Channel.send`."""
         frames = encode(message)
         if not self.kind.sends:
-            raise self.cannot("send")
+            raise self.kind.cannot("send", self.name)
         self.link.check_here("send(), which gives an AsyncResult of the pump's hub,")
         self.pipe.count_one()
         if self.pipe.due():
@@ -175,7 +180,7 @@ class Lanes:
             if reply.error is None:
                 result.set(None)
             else:
-                self._note_refusal(reply.error)
+                self.failures.refused(reply.error)
                 result.set_exception(reply.error)
 
         reply = self.link.reply(settle)
@@ -191,20 +196,20 @@ class Lanes:
         try:
             frames = encode(message)
             if not self.pipe.push_over(frames):
-                raise self.put_error() or ClosedError(f"{self.name} is closed")
+                raise self.state.put_error() or self.state.closed_error()
             if self.tracer is not None:
                 self.tracer.tell("put", frames)
         except Exception as error:  # noqa: BLE001 (no message, or no memory for it: the next one may be)
-            self.not_sent(error, message)
+            self.failures.not_sent(error, message)
 
     def get(self, block: bool, timeout: float | None) -> Any:
         """`Channel.get` where the short way, `Pipe.take`, has refused."""
         if not self.kind.receives:
-            raise self.cannot("receive")
+            raise self.kind.cannot("receive", self.name)
         if block and self.pipe.due():
             self.link.breathe()
         message = self.receives.get(block, timeout)
-        tracer = self.tracer  # after the wait: somebody may listen only since then
+        tracer = self.tracer  # after the wait, in which `Pump.on_event` may have been set
         if tracer is not None:
             tracer.got(message)
         return message
@@ -212,14 +217,14 @@ class Lanes:
     def peek(self, block: bool, timeout: float | None) -> Any:
         """See `Channel.peek`."""
         if not self.kind.receives:
-            raise self.cannot("receive")
+            raise self.kind.cannot("receive", self.name)
         if block and self.pipe.due():
             self.link.breathe()
         return self.receives.peek(block, timeout)
 
     def flush(self, timeout: float | None) -> bool:
         """See `Channel.flush`."""
-        error = self.get_error()
+        error = self.state.get_error()
         if error is not None:
             raise error
         if not self.pipe.pending():
@@ -228,10 +233,10 @@ class Lanes:
         try:
             self._wait(call, timeout)
         except zmq.ZMQError:  # the channel ended before
-            ended = self.get_error() or ClosedError(f"{self.name} was closed")
+            ended = self.state.get_error() or self.state.closed_error()
             raise ended from ended.__cause__
         except BaseException as stopped:  # too late, or killed: leave nothing behind
-            if self.put_error() is None:
+            if self.state.put_error() is None:
                 self.thread.post(self.engine.forget_flush, self.pipe, call.reply)
             if isinstance(stopped, TimedOut):
                 return False
@@ -253,12 +258,12 @@ class Lanes:
             raise TypeError(f"{self.name}: only a PUB or XPUB socket has subscribers, and a PUB tells of them only if "
                             "it was made by Channel, without configurator and CONFLATE")  # fmt: skip
         self.link.check_here(f"{self.name}: wait_subscriber")
-        self.check_open()
+        self.state.check_open()
         self.receives.line.listen_idle(self.subscribers.look)
         with Waiting(self.link, "wait_subscriber").shown_in(self.waiting):
-            found = self.subscribers.wait(topic, Deadline(timeout), lambda: self.put_error() is not None)
+            found = self.subscribers.wait(topic, Deadline(timeout), lambda: self.state.put_error() is not None)
         if not found:
-            self.check_open()
+            self.state.check_open()
         return found
 
     # ------------------------------------------------------------------ commands
@@ -274,36 +279,16 @@ class Lanes:
 
     def command(self, command: Command, *args: Any) -> Any:
         """Have the owning thread carry out a command on the socket, and wait for the answer; any thread."""
-        self.check_open()
+        self.state.check_open()
         try:
             return self._wait(self.post(command, *args))
         except zmq.ZMQError as error:
             if error.errno in (zmq.ENOTSOCK, zmq.ETERM):  # closed meanwhile
-                ended = self.put_error() or error
+                ended = self.state.put_error() or error
                 raise ended from ended.__cause__
             raise
 
     # ------------------------------------------------------------------ life
-
-    def get_error(self) -> BaseException | None:
-        """Make what a get raises when there is no message, or give None; any thread."""
-        error = self.state.error()
-        if error is None and self.state.now is Life.CLOSING and self.pipe.finished:
-            error = ClosedError(f"{self.name} was closed")  # a foreign thread may look before the hub has been told
-        return error or self.thread.error()
-
-    def put_error(self) -> BaseException | None:
-        """Make what a put raises, or give None; any thread."""
-        error = self.get_error()
-        if error is None and self.state.now is Life.CLOSING:
-            error = ClosedError(f"{self.name} was closed")
-        return error
-
-    def check_open(self) -> None:
-        """Raise what callers get if this has ended, or is being closed."""
-        error = self.put_error()
-        if error is not None:
-            raise error
 
     def close(self, linger: float | None, limit: float) -> int:
         """See `Channel.close`. *limit*: no more linger than this where *linger* leaves it to the socket."""
@@ -345,25 +330,24 @@ class Lanes:
 
     def refused(self, frames: Any, error: BaseException) -> None:
         """See `_api.Owner`; the hub."""
-        self._note_refusal(error)
-        self.not_sent(error, decode(frames))
+        self.failures.refused(error)
+        self.failures.not_sent(error, decode(frames))
 
     def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
         """See `_api.Owner`; the hub."""
-        make_error = self._error_of_end(error)
         with self.state.lock:
             if self.state.now is Life.ENDED:
                 return
             self.unsent = unsent
-        self.state.advance(Life.ENDED, make_error)
+            make_error = self.state.end(error)
         if error is not None:
-            self._note_error(error)
+            self.failures.note(error)
         self.pipe.open = False
         for frames, reply in left:
             if reply is not None:
                 reply.complete(error=make_error())
-            elif self.on_error is not None:
-                self.not_sent(make_error(), decode(frames))
+            elif self.failures.on_error is not None:
+                self.failures.not_sent(make_error(), decode(frames))
         if unsent.total:
             self.link.reports.add(logger.warning, "%s: %s", self.name, unsent)
         self._leave()
@@ -390,7 +374,7 @@ class Lanes:
         self._leave()
 
     def _leave(self) -> None:
-        """Have everybody who waits learn of the end."""
+        """Have all waiters learn of the end."""
         self.thread.leave(self)
         self.sends.line.nudge()
         self.receives.line.nudge()
@@ -398,45 +382,10 @@ class Lanes:
         if self.feeder is not None:
             self.feeder.stop()
 
-    def _error_of_end(self, cause: BaseException | None) -> Callable[[], BaseException]:
-        """What makes the error of callers from now on: a new one each time, as each gets a traceback."""
-        name = self.name
-        if cause is None:
-            by = f" by the shutdown of {self.thread.name}" if self.thread.state.now is not Life.OPEN else ""
-            return lambda: ClosedError(f"{name} was closed{by}")
-        if isinstance(cause, (ClosedError, BrokenError)):  # the owning thread's
-            return lambda: self.thread.error() or cause
-
-        return lambda: broken(f"{name} has ended by an error of its socket: {cause}", cause)
-
     # ------------------------------------------------------------------ what is told
 
-    def not_sent(self, error: BaseException, message: Any) -> None:
-        """Report a message that will not be sent; the hub's thread."""
-        self.link.reports.add(self._tell_not_sent, error, message)
-
-    def _tell_not_sent(self, error: BaseException, message: Any) -> None:
-        on_error = self.on_error
-        if on_error is None:
-            logger.warning("%s: a message was not sent: %s", self.name, error)
-            return
-        try:
-            on_error(error, message)
-        except Exception:
-            logger.exception("%s: on_error has failed", self.name)
-
-    def _note_refusal(self, error: BaseException) -> None:
-        """For the statistics; the hub's thread. Not for a message that was left when the channel ended."""
-        if isinstance(error, zmq.ZMQError):
-            self.tally.refused(error.errno)
-            self._note_error(error)
-
-    def _note_error(self, error: BaseException) -> None:
-        self.tally.last_error = describe(error)
-        self.thread.note_error(f"{self.name}: {self.tally.last_error}")
-
     def trace(self) -> None:
-        """Have what happens to messages told if somebody listens; the hub's thread, but at the opening."""
+        """Follow `Pump.on_event`, which was set or cleared; the hub's thread, but at the opening."""
         events = self.thread.events
         if (events.callback is not None) == (self.tracer is not None):
             return
@@ -454,11 +403,11 @@ class Lanes:
         self.pipe.direct_gets = self.kind.receives and self.tracer is None and self.subscribers is None
 
     def _traced_failed(self, error: BaseException, frames: Frames) -> None:
-        """As the owning thread does for a message that nobody waits for; the hub."""
+        """As the owning thread does for a message without a `Reply`; the hub."""
         if isinstance(error, zmq.ZMQError):
             self.refused(frames, error)
-        elif self.on_error is not None:
-            self.not_sent(error, decode(frames))
+        elif self.failures.on_error is not None:
+            self.failures.not_sent(error, decode(frames))
 
     def statistics(self) -> ChannelStatistics:
         """See `Channel.statistics`; any thread."""
@@ -467,8 +416,3 @@ class Lanes:
     def picture(self) -> Picture:
         """For dumps; any thread."""
         return picture_of(self)
-
-    def cannot(self, verb: str) -> TypeError:
-        """What a put or get gets that the kind of socket cannot do."""
-        way = {"send": "get from it, do not put", "receive": "put to it, do not get"}[verb]
-        return TypeError(f"{self.name}: a {self.kind.name} socket cannot {verb}: {way}")

@@ -23,7 +23,7 @@ def put_many(lanes: Lanes, messages: Iterable[Any], timeout: float | None) -> No
     """See `Channel.put_many`."""
     batch = _encoded(messages)
     if not lanes.kind.sends:
-        raise lanes.cannot("send")
+        raise lanes.kind.cannot("send", lanes.name)
     deadline = Deadline(timeout)
     done = 0
     try:

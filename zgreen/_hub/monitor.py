@@ -241,14 +241,14 @@ def tap_of(lanes: Lanes) -> Tap:
     """The tap of these lanes, open; made if there is none."""
     lanes.link.check_here(f"{lanes.name}: monitoring")
     while True:
-        lanes.check_open()
+        lanes.state.check_open()
         tap = lanes.endpoints.watcher
         if not isinstance(tap, Tap) or tap.over:
             tap = lanes.endpoints.watcher = Tap(lanes)
         try:
             tap.open()
         except zmq.ZMQError:
-            lanes.check_open()  # it was closed meanwhile
+            lanes.state.check_open()  # it was closed meanwhile
             raise
         if not tap.over:
             return tap
@@ -274,7 +274,7 @@ def wait_connected(lanes: Lanes, timeout: float | None) -> bool:
     if endpoints.last.startswith("inproc:"):
         raise RuntimeError(f"{lanes.name}: libzmq reports no events over inproc, where a peer is connected at once")
     monitored = isinstance(endpoints.watcher, Tap) and not endpoints.watcher.over
-    if not monitored and not endpoints.is_new() and lanes.put_error() is None:
+    if not monitored and not endpoints.is_new() and lanes.state.put_error() is None:
         raise RuntimeError(f"{lanes.name}: {_BEFORE}")
     deadline = Deadline(timeout)
     tap = tap_of(lanes)
@@ -282,7 +282,7 @@ def wait_connected(lanes: Lanes, timeout: float | None) -> bool:
         tap.changed.wait_until(lambda: tap.gap or tap.over or tap.connected(), deadline)
     if not tap.gap and tap.connected():
         return True
-    lanes.check_open()
+    lanes.state.check_open()
     if tap.gap:
         raise RuntimeError(f"{lanes.name}: {tap.gap}")
     return False

@@ -13,7 +13,7 @@ from .._sockets import Kind
 from .call import Waiting, who_waits
 from .dump import Picture, Waits
 from .exchange import Exchange
-from .life import Life, State
+from .life import ChannelState, Life
 from .line import Line
 from .statistics import ChannelStatistics, Tally
 from .subscribers import Subscribers
@@ -35,7 +35,7 @@ class Shown(Protocol):
 
     kind: Kind
     pipe: Pipe
-    state: State
+    state: ChannelState
     tally: Tally
     subscribers: Subscribers | None
     exchange: Exchange | None
@@ -51,8 +51,6 @@ class Shown(Protocol):
     def receives(self) -> _Queue: ...
     @property
     def unsent(self) -> _Unsent: ...
-    def get_error(self) -> BaseException | None: ...
-    def put_error(self) -> BaseException | None: ...
 
 
 def snapshot_of(lanes: Shown) -> ChannelStatistics:
@@ -104,9 +102,9 @@ def words_of(lanes: Shown) -> str:
 
 
 def _state_of(lanes: Shown) -> str:
-    error = lanes.get_error()
+    error = lanes.state.get_error()
     if error is None:
-        return "closing" if lanes.put_error() is not None else "open"
+        return "closing" if lanes.state.put_error() is not None else "open"
     if isinstance(error, ForkedError):
         return "of the parent process"
     return "broken" if isinstance(error, BrokenError) else "closed"

@@ -130,6 +130,6 @@ class Received(Generic[M]):
         """The receive queue, for those who wait for several things at once."""
         lanes = self._lanes
         if not lanes.kind.receives:
-            raise lanes.cannot("receive")
+            raise lanes.kind.cannot("receive", lanes.name)
         lanes.link.check_here(f"{self}: waiting for several things at once")
         return lanes.receives

@@ -160,10 +160,10 @@ class _Feeder:
             self._lanes.put(item, True, None)
         except (ClosedError, BrokenError) as error:
             if self._in_hand:  # else feed_all has taken it on
-                self._lanes.not_sent(error, item)
+                self._lanes.failures.not_sent(error, item)
             return False
         except Exception as error:  # noqa: BLE001 (no message; the next one may be)
-            self._lanes.not_sent(error, item)
+            self._lanes.failures.not_sent(error, item)
         finally:
             self._in_hand = []
         return True

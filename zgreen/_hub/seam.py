@@ -62,7 +62,7 @@ def check_process(pump: Pump) -> None:
 
 def check_open(channel: Channel) -> None:
     """Raise the error that a put would raise if *channel* has ended or is being closed."""
-    channel._lanes.check_open()
+    channel._lanes.state.check_open()
 
 
 def watch(thing: Watched) -> None:

@@ -221,7 +221,7 @@ class Core:
         try:
             if begun and once:
                 if not lanes.pipe.push_over(frames):
-                    raise lanes.put_error() or zmq.ZMQError(zmq.ENOTSOCK)
+                    raise lanes.state.put_error() or zmq.ZMQError(zmq.ENOTSOCK)
             else:
                 self._handing.hand_in(lanes, frames, once, Deadline(timeout))
         except Full:

@@ -38,7 +38,7 @@ class Handing:
             if not once:
                 lanes.sends.put(frames, call.reply, True, deadline.left())
             elif not lanes.pipe.try_send(frames, call.reply):
-                raise lanes.put_error() or zmq.ZMQError(zmq.ENOTSOCK)
+                raise lanes.state.put_error() or zmq.ZMQError(zmq.ENOTSOCK)
         except BaseException:
             lanes.link.replies.discard(call.reply)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import zmq
@@ -12,6 +13,7 @@ from .._engine._api import Plan, Unsent
 from .._engine._mailbox import Reply
 from .._errors import BrokenError, ClosedError
 from .._hub.lanes import Lanes, Sizes
+from .._hub.life import ChannelState
 from .._hub.thread import OwningThread
 from .._hub.wait import Deadline
 from .._sockets import Kind
@@ -32,6 +34,21 @@ def translate(error: BaseException) -> zmq.ZMQError:
     return zmq.ZMQError(zmq.ENOTSOCK)
 
 
+class _SocketState(ChannelState):
+    """The state of a green socket, which ends for its callers when its context begins to."""
+
+    def __init__(self, life: Life, name: Callable[[], str], finished: Callable[[], bool], thread: OwningThread) -> None:
+        super().__init__(name, finished, thread)
+        self._life = life
+
+    def get_error(self) -> BaseException | None:
+        """As of `ChannelState`, and ETERM from the beginning of `Context.term` on; any thread."""
+        error = super().get_error()
+        if error is None and self._life.terminating:
+            return zmq.ContextTerminated()
+        return error
+
+
 class SocketLanes(Lanes):
     """The lanes of one green socket."""
 
@@ -45,12 +62,9 @@ class SocketLanes(Lanes):
         """For errors and logs."""
         return super().name.replace("zgreen.Channel", "zgreen.green.Socket", 1)
 
-    def get_error(self) -> BaseException | None:
-        """As of `Lanes`, and ETERM from the beginning of `Context.term` on; any thread."""
-        error = super().get_error()
-        if error is None and self._life.terminating:
-            return zmq.ContextTerminated()
-        return error
+    def make_state(self) -> ChannelState:
+        """See `Lanes`."""
+        return _SocketState(self._life, lambda: self.name, lambda: self.pipe.finished, self.thread)
 
     def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
         """See `_api.Owner`. LINGER has said what may be lost at a close, as with libzmq: it is not reported."""
