@@ -641,6 +641,81 @@ def test_two_of_one_channel(pair):
         zgreen.Fanout(fan.channel)
 
 
+@pytest.mark.parametrize("get", [
+    lambda channel: channel.get(timeout=LIMIT), lambda channel: channel.get(timeout=0), zgreen.Channel.get_nowait,
+    lambda channel: channel.get_many(3, timeout=LIMIT), zgreen.Channel.peek, zgreen.Channel.peek_nowait, next,
+    zgreen.Channel.ready, lambda channel: channel.rawlink(print), lambda channel: zgreen.select(channel, timeout=0),
+])  # fmt: skip
+def test_its_channel_gives_messages_to_nobody_else(pair, get):
+    push, fan = pair
+    sub = fan.subscribe("")
+    put_and_wait(push, fan, "1")
+    with pytest.raises(RuntimeError, match=r"<zgreen\.Fanout of .* gets from it.*subscribe there") as caught:
+        get(fan.channel)
+    assert not isinstance(caught.value, zgreen.ClosedError)
+    assert (sub.get(timeout=LIMIT), fan.channel.qsize()) == (b"1", 0)
+
+
+def test_its_channel_tells_of_its_end(pair):
+    _, fan = pair
+    fan.channel.close()
+    assert not fan.closed  # nobody has subscribed, so it gets nothing from the channel, not even its end
+    for get in (fan.channel.get, fan.channel.peek, lambda: fan.channel.get_many(1)):
+        with pytest.raises(zgreen.ClosedError):
+            get()
+
+
+def test_its_channel_in_another_thread(pair):
+    _, fan = pair
+    with real_threads(1) as spawn:
+        for function in (fan.channel.get, lambda: fan.channel.get_many(1)):
+            error = spawn(outcome, function).get(timeout=LIMIT)
+            assert isinstance(error, RuntimeError)
+            assert "Fanout" in str(error)
+
+
+@pytest.mark.parametrize("end", ["close", "forget"])
+def test_its_channel_is_free_again(pump, end):
+    pull, push = channels(pump, zmq.PULL, zmq.PUSH)
+    fan = zgreen.Fanout(pull)
+    if end == "close":
+        fan.close()
+    del fan
+    gc.collect()
+    push.put_many(["1", "2", "3"])
+    assert pull.peek(timeout=LIMIT) == b"1"
+    assert pull.get(timeout=LIMIT) == b"1"
+    assert zgreen.select(pull, timeout=LIMIT) == (pull, b"2")
+    assert pull.get_many(2, timeout=LIMIT) == [b"3"]
+    zgreen.Fanout(pull).close()
+
+
+def test_a_channel_that_others_wait_for_is_refused(pump):
+    pull, push = channels(pump, zmq.PULL, zmq.PUSH)
+    waiter = gevent.spawn(pull.get)
+    wait_for(lambda: pull.statistics().getters, "the waiter")
+    with pytest.raises(ValueError, match=r"1 greenlets wait in its get\(\)"):
+        zgreen.Fanout(pull)
+    push.put("for the waiter")
+    assert waiter.get(timeout=LIMIT) == b"for the waiter"
+    zgreen.Fanout(pull).close()
+
+
+def test_what_is_in_hand_at_the_close_is_counted(pair):
+    """The first of three messages fills an inbox somebody waits at, so the rest must stay in hand until it was told."""
+    push, fan = pair
+    sub = fan.subscribe("", maxsize=1)
+    sub.rawlink(lambda _: fan.close())
+    push.put_many(["1", "2", "3"])
+    push.flush(LIMIT)
+    wait_for(lambda: fan.closed, "the close")
+    assert sub.get(timeout=LIMIT) == b"1"
+    statistics = fan.statistics()
+    assert (statistics.delivered, statistics.received - statistics.unmatched) == (1, 1)
+    left = [fan.channel.get(timeout=LIMIT) for _ in range(3 - statistics.received)]
+    assert left == [b"%d" % number for number in range(statistics.received + 1, 4)]
+
+
 @pytest.mark.parametrize(("args", "options", "error", "says"), [
     ((), {}, TypeError, "at least one prefix"),
     ((1,), {}, TypeError, "str or bytes, not int"),

@@ -112,8 +112,8 @@ _INBOX = _in(
 
 _FANOUT = _in(
     "patterns/fanout.py", "test_fanout.py test_topics.py",
-    ("if other is not None and not other.closed:", "if other is not None:"),
-    ("        _fans[channel] = ref(self)\n", ""),
+    ("        self._unmatched += len(self._in_hand)\n", ""),
+    ("        give_to(channel, self)\n", ""),
     ("            self._leave_and_tell(inbox, partial(ClosedError, f\"{subscription} was never made\"), wait=False)\n            raise", "            raise"),
     ("            self._greenlet.kill(block=False)\n", "            pass\n"),
     ("        self._upstream.tell_all(self._upstream.leave_all())\n", ""),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 from .._arguments import check_limit, check_timeout
 from .._errors import ClosedError, ForkedError
@@ -13,12 +14,20 @@ from .many import get_many
 from .queues import RecvQueue
 
 
+class Reader(Protocol):
+    """The one object that gets from a channel: a fan-out."""
+
+    @property
+    def closed(self) -> bool: ...
+
+
 class Received(Generic[M]):
     """What was received, until somebody gets it."""
 
     _lanes: Lanes
     _take: Callable[[], M | None]  # one call into the engine, where nothing is in the way
     _take_now: Callable[[], M | None]
+    _reader: weakref.ref[Reader] | None = None  # the hub's thread writes, any thread reads
 
     def get(self, block: bool = True, timeout: float | None = None) -> M:
         """The oldest message, ``bytes`` or a list of ``bytes``; wait for one if there is none.
@@ -28,18 +37,19 @@ class Received(Generic[M]):
         :raises TypeError: the socket cannot receive.
         :raises ClosedError: the channel or its pump is closed, and all that was received has been got.
         :raises BrokenError: likewise, for one that has ended by itself.
+        :raises RuntimeError: a :class:`Fanout` gets from it.
 
         An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
         """
         if timeout is not None:
             check_timeout(timeout)
         message = self._take() if block else self._take_now()
-        return message if message is not None else self._lanes.get(block, timeout)
+        return message if message is not None else self._free().get(block, timeout)
 
     def get_nowait(self) -> M:
         """``get(block=False)``."""
         message = self._take_now()
-        return message if message is not None else self._lanes.get(False, None)
+        return message if message is not None else self._free().get(False, None)
 
     def get_many(self, limit: int, timeout: float | None = None) -> list[M]:
         """The oldest messages, at least one and up to *limit*, but 1,000 at most: wait for one if there is none, not
@@ -56,7 +66,7 @@ class Received(Generic[M]):
         check_limit(limit)
         if timeout is not None:
             check_timeout(timeout)
-        return get_many(self._lanes, limit, timeout)
+        return get_many(self._free(), limit, timeout)
 
     def __iter__(self) -> Iterator[M]:
         return self
@@ -78,7 +88,7 @@ class Received(Generic[M]):
         Another consumer may get it before you do.
         """
         check_timeout(timeout)
-        message: M = self._lanes.peek(block, timeout)
+        message: M = self._free().peek(block, timeout)
         return message
 
     def peek_nowait(self) -> M:
@@ -101,6 +111,33 @@ class Received(Generic[M]):
         """Whether :meth:`qsize` is 0. From any thread."""
         return not self.qsize()
 
+    # ------------------------------------------------------------------ one reader alone
+
+    def _give_to(self, reader: Reader) -> None:
+        """Let *reader* alone get from this, by way of `seam.get_many`, until it is closed; the hub's thread."""
+        self._reader = weakref.ref(reader)
+        self._take = self._take_now = _nothing  # so that every get asks `_free`
+
+    def _take_back(self) -> None:
+        """Let all get from this again; the hub's thread."""
+        self._reader = None
+        self._take, self._take_now = self._lanes.pipe.take, self._lanes.pipe.take_now
+
+    def _read_by(self) -> Reader | None:
+        """The open reader that alone gets from this; any thread."""
+        reader = self._reader() if self._reader is not None else None
+        return None if reader is None or reader.closed else reader
+
+    def _free(self) -> Lanes:
+        """The lanes, to get from; an error while a reader alone may."""
+        reader = self._read_by()
+        if reader is not None:
+            error = self._lanes.get_error()
+            raise error or RuntimeError(
+                f"{self}: {reader} gets from it, and would lose what you take: subscribe there, or close it first"
+            )
+        return self._lanes
+
     # ------------------------------------------------------------------ gevent's protocol of waiting
 
     def ready(self) -> bool:
@@ -108,7 +145,7 @@ class Received(Generic[M]):
         channel has ended. On the thread of the pump's hub only, as are :meth:`rawlink` and :meth:`unlink`.
 
         :raises TypeError: the socket cannot receive.
-        :raises RuntimeError: this is another thread.
+        :raises RuntimeError: this is another thread, or a :class:`Fanout` gets from it.
         """
         return self._linked().ready()
 
@@ -123,13 +160,18 @@ class Received(Generic[M]):
         self._linked().line.link(callback, self)
 
     def unlink(self, callback: Callable[[Any], Any]) -> None:
-        """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called. Errors as of :meth:`ready`."""
-        self._linked().line.unlink(callback)
+        """Undo one :meth:`rawlink` of *callback*; nothing, if it has been called. Errors as of :meth:`ready`, but
+        a :class:`Fanout` does not matter."""
+        self._linked(self._lanes).line.unlink(callback)
 
-    def _linked(self) -> RecvQueue:
+    def _linked(self, lanes: Lanes | None = None) -> RecvQueue:
         """The receive queue, for those who wait for several things at once."""
-        lanes = self._lanes
+        lanes = lanes or self._free()
         if not lanes.kind.receives:
             raise lanes.kind.cannot("receive", lanes.name)
         lanes.link.check_here(f"{self}: waiting for several things at once")
         return lanes.receives
+
+
+def _nothing() -> None:
+    """In place of the short way into the engine: there is a reason to take the exact one."""

@@ -14,7 +14,9 @@ import gevent.hub
 from .._errors import ForkedError
 from . import shutdown
 from .channel import Channel
+from .many import get_many as _get_many
 from .pump import Pump
+from .received import Reader
 from .shutdown import LINGER as LINGER
 from .shutdown import Watched as Watched
 from .wait import Deadline as Deadline
@@ -63,6 +65,29 @@ def check_process(pump: Pump) -> None:
 def check_open(channel: Channel) -> None:
     """Raise the error that a put would raise if *channel* has ended or is being closed."""
     channel._lanes.state.check_open()
+
+
+def reader_of(channel: Channel) -> Reader | None:
+    """The open reader that alone gets from *channel*, if there is one."""
+    return channel._read_by()
+
+
+def give_to(channel: Channel, reader: Reader) -> None:
+    """Let *reader* alone get from *channel*, by way of `get_many`, until it is closed; on the hub's thread.
+
+    All others get a RuntimeError. Greenlets that wait in a get already would not.
+    """
+    channel._give_to(reader)
+
+
+def take_back(channel: Channel) -> None:
+    """Let all get from *channel* again; on the hub's thread."""
+    channel._take_back()
+
+
+def get_many(channel: Channel, limit: int) -> list[Any]:
+    """`Channel.get_many` for the one reader of *channel*."""
+    return _get_many(channel._lanes, limit, None)
 
 
 def watch(thing: Watched) -> None:

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Generic, NamedTuple, overload
-from weakref import WeakKeyDictionary, ref
 
 import gevent
 
@@ -19,7 +18,7 @@ from .. import _draining
 from .._arguments import check_maxsize, check_overflow
 from .._errors import BrokenError, ClosedError, again, broken
 from .._hub.channel import Channel
-from .._hub.seam import check_here, check_open, hub_of, is_here, may_wait
+from .._hub.seam import check_here, check_open, get_many, give_to, hub_of, is_here, may_wait, reader_of, take_back
 from .._types import S, SubscriptionOverflow
 from ._history import History, Numbered, topic_of
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
@@ -28,10 +27,9 @@ from ._upstream import Upstream
 from .subscription import Subscription
 
 _BREATH = 250  # deliveries between two times that other greenlets get their turn; see also _inbox
-
-# The fan-out that gets from a channel: a second one would take half of the messages. Each entry is touched by the
-# thread of its channel's hub alone.
-_fans: WeakKeyDictionary[Channel, ref[Fanout[Any]]] = WeakKeyDictionary()
+# Messages that are taken from the channel in one go. More would make no difference that can be measured, and be more
+# that a close loses.
+_BATCH = 32
 
 
 class FanoutStatistics(NamedTuple):
@@ -70,14 +68,14 @@ class TopicStatistics(NamedTuple):
 class Fanout(Generic[S]):
     """Gives each message of one channel to all subscriptions that want it.
 
-    :param channel: a SUB channel, or a PULL channel. It stays yours: close() of the fan-out leaves it open, but as long
-        as the fan-out is open nobody else should get from it.
+    :param channel: a SUB channel, or a PULL channel. It stays yours: close() of the fan-out leaves it open. As long as
+        the fan-out is open all other ways to get from it raise RuntimeError.
     :param keep: how many messages of each topic to keep for subscriptions that ask to have them replayed; 0: none.
     :param keep_topics: of how many topics, those that were published last.
     :param keep_bytes: how many bytes of content in all; then the topic that has been silent for the longest time loses
         its oldest message first. A message that is larger alone is not kept.
     :raises TypeError, ValueError: this is no such channel, or one of these is not what it should be.
-    :raises ValueError: another fan-out gets from it.
+    :raises ValueError: another fan-out gets from it, or greenlets wait in its get().
     :raises ClosedError, BrokenError: the channel has ended.
 
     On a SUB channel the fan-out subscribes and unsubscribes: libzmq is told of the first and the last subscription of a
@@ -123,14 +121,14 @@ class Fanout(Generic[S]):
         for name, value in (("keep_topics", keep_topics), ("keep_bytes", keep_bytes)):
             if check_maxsize(name, value) is None:
                 raise TypeError(f"{name} must be an int: memory is bounded")
-        channel.ready()  # a TypeError or RuntimeError says what is wrong with it
+        check_here(channel.pump, f"a Fanout of {channel}")
+        _check_unread(channel)
+        channel.ready()  # a TypeError says what is wrong with it
         if channel.socket_type not in ("SUB", "PULL"):
             raise TypeError(f"{channel}: a Fanout wants a SUB or a PULL socket")
         check_open(channel)
-        other = _fans[channel]() if channel in _fans else None
-        if other is not None and not other.closed:
-            raise ValueError(f"{channel}: another Fanout gets from it already, and would lose what this one takes")
-        _fans[channel] = ref(self)
+        self._error: MakeError | None = None  # the end
+        give_to(channel, self)
         self._channel = channel
         self._token = secrets.token_hex(4)
         self._waker = Waker(hub_of(channel.pump))
@@ -141,8 +139,8 @@ class Fanout(Generic[S]):
         filters = channel.socket_type == "SUB"
         self._upstream = Upstream(channel, filters, self._index.__contains__, keep_topics if keep and filters else 0)
         self._abandoned: deque[Inbox] = deque()  # any thread appends, the hub's pops
-        self._error: MakeError | None = None  # the end
         self._greenlet: gevent.Greenlet[[], None] | None = None
+        self._in_hand: deque[Any] = deque()  # messages that were taken from the channel
         self._since_breath = 0
         self._received = self._unmatched = self._delivered = self._dropped = self._disconnected = self._forgotten = 0
         if keep:
@@ -242,7 +240,8 @@ class Fanout(Generic[S]):
     def close(self) -> None:
         """End all subscriptions: they give what they have, and then :class:`ClosedError`. The channel stays open.
 
-        What libzmq was told is undone. A message that is being delivered may be lost. Closing again does nothing.
+        What libzmq was told is undone. Up to 32 messages that have been taken from the channel, and not been delivered
+        yet, are lost (and count as unmatched). Closing again does nothing.
         """
         self.check_thread()
         if self._error is not None:
@@ -324,11 +323,12 @@ class Fanout(Generic[S]):
         """Deliver until the channel ends; the one greenlet that gets from it."""
         try:
             while self._error is None:
-                message = self._channel.get()
-                self._forget_abandoned(wait=False)
-                self._deliver(message)
-                if self._waker.urgent:  # who waits for messages is not slow: let it have them before the next one
-                    self._waker.catch_up()
+                self._in_hand.extend(get_many(self._channel, _BATCH))
+                while self._in_hand:
+                    self._forget_abandoned(wait=False)
+                    self._deliver(self._in_hand.popleft())
+                    if self._waker.urgent:  # a consumer that waits is not slow: it gets its messages before the next
+                        self._waker.catch_up()
         except (ClosedError, BrokenError) as error:
             self._end(partial(again, error.with_traceback(None)))
         except BaseException as error:
@@ -396,5 +396,18 @@ class Fanout(Generic[S]):
         if self._error is not None:
             return
         self._error = error
+        take_back(self._channel)
         for inbox in tuple(self._wanted):
             self._leave(inbox, error)
+        self._received += len(self._in_hand)
+        self._unmatched += len(self._in_hand)
+        self._in_hand.clear()
+
+
+def _check_unread(channel: Channel) -> None:
+    """A ValueError if messages of *channel* may go elsewhere."""
+    if reader_of(channel) is not None:
+        raise ValueError(f"{channel}: another Fanout gets from it already, and would lose what this one takes")
+    waiting = channel.statistics().getters
+    if waiting:
+        raise ValueError(f"{channel}: {waiting} greenlets wait in its get(), and would take what is for subscriptions")
