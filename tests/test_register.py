@@ -795,6 +795,46 @@ def test_a_bad_item_goes_to_on_error_and_the_next_goes_on(pump, caplog):
     assert "cannot be int: 7" in caplog.text
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_more_than_the_pipe_holds_goes_in_order(pump, traced):
+    """A batch has every kind of message, what is none, and its end in the middle."""
+    in_ = Queue()
+    endpoint = inproc()
+    server = zgreen.Channel(zmq.PULL, bind=endpoint, recv_maxsize=10, options={zmq.RCVHWM: 1}, pump=pump)
+    channel = registered(pump, "PUSH", endpoint, in_=in_)
+    wrong = []
+    channel.on_error = lambda error, message: wrong.append(message)
+    pump.on_event = (lambda event: None) if traced else None
+    for number in range(3000):
+        in_.put(str(number))
+        in_.put([b"frames", bytearray(b"%d" % number)])
+        if number % 1000 == 0:
+            in_.put(number)
+    in_.put(StopIteration)
+    in_.put("after the end")
+    got = [server.get(timeout=LIMIT) for _ in range(6000)]
+    assert got == [message for n in range(3000) for message in (b"%d" % n, [b"frames", b"%d" % n])]
+    wait_for(lambda: channel.closed)
+    assert wrong == [0, 1000, 2000]
+    assert in_.get_nowait() == "after the end"
+    assert server.empty()
+
+
+def test_what_is_in_hand_as_the_channel_breaks_is_reported():
+    pump = zgreen.Pump("breaks")
+    in_ = Queue()
+    channel = registered(pump, "PUSH", inproc(), bind=True, in_=in_)  # without a peer: 1,000 are pending
+    wrong = []
+    channel.on_error = lambda error, message: wrong.append((type(error), message))
+    for number in range(1100):
+        in_.put(b"%d" % number)
+    wait_for(lambda: channel.statistics().putters)
+    taken = 1100 - in_.qsize()
+    break_pump(pump, ZeroDivisionError())
+    wait_for(lambda: len(wrong) == taken)
+    assert sorted(wrong) == sorted((zgreen.BrokenError, b"%d" % number) for number in range(taken))
+
+
 def test_a_put_on_rep_without_a_request_goes_to_on_error(pump):
     """The pump goes on, and so does the REP."""
     in_, out = Queue(), Queue()

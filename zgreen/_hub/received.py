@@ -132,7 +132,7 @@ class Received(Generic[M]):
         """The lanes, to get from; an error while a reader alone may."""
         reader = self._read_by()
         if reader is not None:
-            error = self._lanes.get_error()
+            error = self._lanes.state.get_error()
             raise error or RuntimeError(
                 f"{self}: {reader} gets from it, and would lose what you take: subscribe there, or close it first"
             )

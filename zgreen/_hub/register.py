@@ -24,12 +24,14 @@ from .._errors import BrokenError, ClosedError, ForkedError
 from .._sockets import kind_of
 from .channel import Channel, _face_of
 from .lanes import Lanes, Sizes
+from .many import get_many
 from .pump import Pump, get_pump
 from .wait import Deadline
 
 logger = logging.getLogger("zgreen")
 
 _FEED_LIMIT = 1.0  # seconds; for an in_ that gives without end
+_BATCH = 100  # messages that are moved in one go
 _SIZES = Sizes(1000, 1000, "block")
 
 _StdlibSimpleQueue = monkey.get_original("queue", "SimpleQueue")
@@ -53,7 +55,7 @@ def register_socket(
     :param out: where you get; any object with gevent.queue's ``put``. It is shut down (or given ``StopIteration``) when
         its last message is there. While it is full nothing is read from the socket but one message in hand, and
         nothing else waits. Of a queue that does not tell its bound (``maxsize`` and ``qsize()``, as gevent's do) up to
-        1,000 more are read.
+        1,100 more are read.
     :param socket: an existing socket, perhaps bound or connected already. It is the pump's from now on: do not use it.
     :param socket_type: ``zmq.REP``, ``"rep"`` or ``"REP"``.
     :param configurator: called with the new ``zmq.Socket`` in the owning thread, to bind, connect and set options; it
@@ -124,48 +126,75 @@ class _Feeder:
         self._shutdown: Callable[[], Any] | None = getattr(in_, "shutdown", None)
         self._ending = False  # take the items that are there, and do not wait for more
         self._waiting = False  # in in_.get()
-        self._in_hand: list[Any] = []  # the item that is taken from in_ and not in the pipe
+        self._in_hand: list[Any] = []  # items that are taken from in_ and not in the pipe; an end is the last one
         self._closing = False  # a caller closes the channel, with a linger of its own
         self._greenlet = gevent.spawn(self._run)
 
     def _run(self) -> None:
-        while True:
-            self._waiting = True
-            try:
-                item = self._in.get(block=not self._ending)
-            except ShutDown:
-                if self._ending:
-                    break
-                self._ending = True  # gevent throws this into a waiting get() even if items came at the same moment
-                continue
-            except Empty:
-                break
-            except Exception as error:  # a queue of the user's may raise anything
-                logger.error("%s: in_ has failed, so it is closed", self._lanes.name, exc_info=error)
-                break
-            finally:
-                self._waiting = False
-            if _is_end(item) or not self._put(item):
-                break
+        self._take()
+        while self._put_all():
+            self._take()
         if not self._closing:
             gevent.spawn(self._lanes.close, None, math.inf)
 
-    def _put(self, item: Any) -> bool:
-        """Put *item*; return False when the channel takes no more."""
-        if self._closing:  # feed_all takes from in_, too: keep the order, do not wait
-            self._lanes.push_over(item)
-            return True
-        self._in_hand = [item]
+    def _take(self) -> None:
+        """Wait for an item of in_ and take it in hand, with those behind it if in_ can tell how many there are. More
+        than the pipe has room for stay there: the user has bounded in_."""
+        item = self._next(True)
+        self._in_hand.append(item)
+        size = getattr(self._in, "qsize", None)
+        room = min(_BATCH, (_SIZES.send_maxsize or _BATCH) - self._lanes.pipe.pending())
+        with contextlib.suppress(Empty):
+            while size is not None and len(self._in_hand) < room and not _is_end(item) and size() > 0:
+                item = self._next(False)
+                self._in_hand.append(item)
+
+    def _next(self, block: bool) -> Any:
+        """The next item of in_; StopIteration at its end; Empty, if *block* is false and there is none."""
+        while True:
+            self._waiting = block
+            try:
+                return self._in.get(block=block and not self._ending)
+            except ShutDown:
+                if self._ending or not block:
+                    return StopIteration
+                self._ending = True  # gevent throws this into a waiting get() even if items came at the same moment
+            except Empty:
+                if self._ending:
+                    return StopIteration
+                raise
+            except Exception as error:  # a queue of the user's may raise anything
+                logger.error("%s: in_ has failed, so it is closed", self._lanes.name, exc_info=error)
+                return StopIteration
+            finally:
+                self._waiting = False
+
+    def _put_all(self) -> bool:
+        """Put what is in hand; return False when the channel takes no more, or in_ has ended."""
+        while self._in_hand:
+            done = 0 if self._closing else self._lanes.pipe.offer_many(self._in_hand, 0)
+            self._in_hand = self._in_hand[done:]
+            if not done and (_is_end(self._in_hand[0]) or not self._put_first()):
+                return False
+        return True
+
+    def _put_first(self) -> bool:
+        """Put the first of those in hand; return False when the channel takes no more."""
+        item = self._in_hand[0]
         try:
-            self._lanes.put(item, True, None)
+            if self._closing:  # feed_all takes from in_, too: keep the order, do not wait
+                self._lanes.push_over(item)
+            else:
+                self._lanes.put(item, True, None)
         except (ClosedError, BrokenError) as error:
-            if self._in_hand:  # else feed_all has taken it on
-                self._lanes.failures.not_sent(error, item)
+            for left in self._in_hand:  # what feed_all has taken on is not there any more
+                if not _is_end(left):
+                    self._lanes.failures.not_sent(error, left)
+            self._in_hand = []
             return False
         except Exception as error:  # noqa: BLE001 (no message; the next one may be)
             self._lanes.failures.not_sent(error, item)
-        finally:
-            self._in_hand = []
+        self._in_hand = self._in_hand[1:]  # empty, if feed_all has taken it on meanwhile
         return True
 
     def feed_all(self) -> None:
@@ -222,16 +251,14 @@ def _is_end(item: Any) -> bool:
 def _feed_out(lanes: Lanes, out: Any) -> None:
     """Move the messages that the channel receives to *out*, then end *out*."""
     try:
-        for message in _received(lanes, out):
-            try:
-                out.put(message)
-            except (ShutDown, BrokenError):  # the latter of a channel
-                logger.warning("%s: out has ended, so a message is lost and no more are read", lanes.name)
+        for messages in _received(lanes, out):
+            left = _put_out(lanes, out, messages)
+            if left:
+                lost = "a message is" if left == 1 else f"{left} messages are"
+                logger.warning("%s: out has ended, so %s lost and no more are read", lanes.name, lost)
                 if lanes.feeder is None:  # nothing is sent either
                     lanes.close(None, math.inf)
                 return
-            except Exception:
-                logger.exception("%s: out has refused a message, which is lost", lanes.name)
     except (ClosedError, BrokenError) as error:
         if isinstance(error, ForkedError):
             raise
@@ -244,7 +271,19 @@ def _feed_out(lanes: Lanes, out: Any) -> None:
         out.put(StopIteration)
 
 
-def _received(lanes: Lanes, out: Any) -> Iterator[Any]:
+def _put_out(lanes: Lanes, out: Any, messages: list[Any]) -> int:
+    """Put *messages* to *out*; return how many are left because it has ended."""
+    for number, message in enumerate(messages):
+        try:
+            out.put(message)
+        except (ShutDown, BrokenError):  # the latter of a channel
+            return len(messages) - number
+        except Exception:
+            logger.exception("%s: out has refused a message, which is lost", lanes.name)
+    return 0
+
+
+def _received(lanes: Lanes, out: Any) -> Iterator[list[Any]]:
     """Yield the messages that the channel receives, no faster than *out* has room for them.
 
     Of a bounded queue the owning thread has read no more than the queue holds and one message in hand. For that it
@@ -252,15 +291,21 @@ def _received(lanes: Lanes, out: Any) -> Iterator[Any]:
     """
     bound = _bound_of(out)
     while bound is None:
-        yield lanes.get(True, None)
+        yield from _first_and_rest(lanes, True, _BATCH)
     while True:
         room = max(1, bound - out.qsize())
         lanes.pipe.limit_waiting(room)
         _wait_for_message(lanes)
         lanes.pipe.limit_waiting(0)
-        with contextlib.suppress(Empty):
-            for _ in range(room):
-                yield lanes.get(False, None)
+        yield from _first_and_rest(lanes, False, room)
+
+
+def _first_and_rest(lanes: Lanes, block: bool, limit: int) -> Iterator[list[Any]]:
+    """Yield a message, and then what else is there, up to *limit* in all: one that *out* refuses costs no other."""
+    with contextlib.suppress(Empty):
+        yield [lanes.get(block, None)]
+        if limit > 1:
+            yield get_many(lanes, limit - 1, 0)
 
 
 def _bound_of(out: Any) -> int | None:

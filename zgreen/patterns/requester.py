@@ -31,6 +31,8 @@ from .._types import M
 
 logger = logging.getLogger("zgreen")
 
+_BATCH = 100  # replies that are taken from the channel in one go
+
 
 class RequesterStatistics(NamedTuple):
     """A snapshot of a requester.
@@ -288,7 +290,8 @@ class Requester(Generic[M]):
         error: ClosedError | BrokenError = ClosedError(f"{self} was closed")
         try:
             while True:
-                self._take(self._channel.get())
+                for frames in self._channel.get_many(_BATCH):
+                    self._take(frames)
         except (ClosedError, BrokenError) as ended:
             error = ended
         finally:  # also if this greenlet is killed: no request may wait for ever

@@ -180,16 +180,26 @@ class Server:
         try:
             while True:
                 self._pool.wait_available()
-                message = self._channel.get()
-                # no switch to another greenlet from here to spawn(): a kill would lose the message
-                envelope, body = self._split(message)
-                if body:
-                    self._requests += 1
-                    self._pool.spawn(self._handle, envelope, self._as_request(body, message))
-                else:
+                malformed = self._start(self._channel.get_many(self._pool.free_count()))
+                for message in malformed:
                     self._drop(message)
         except (ClosedError, BrokenError):
             pass  # a close was wanted, and the pump has logged anything else
+
+    def _start(self, messages: list[Any]) -> list[Any]:
+        """Have each of *messages* handled, for which there is room; return those that are no requests.
+
+        Nothing here switches to another greenlet: if the acceptor was killed then, messages would be lost.
+        """
+        malformed = []
+        for message in messages:
+            envelope, body = self._split(message)
+            if body:
+                self._requests += 1
+                self._pool.spawn(self._handle, envelope, self._as_request(body, message))
+            else:
+                malformed.append(message)
+        return malformed
 
     def _split(self, message: bytes | list[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         """The envelope, up to and with the first empty frame, and the request, which is () if there is none."""
