@@ -1,4 +1,4 @@
-"""CURVE: a server that lets in whoever's key it knows, and turns away the others.
+"""CURVE: a server that lets in the clients whose keys it knows, and turns away the others.
 
 Run it:  python examples/curve.py
 
@@ -35,7 +35,7 @@ def main() -> None:
                 zmq.CURVE_SERVER: 1,
                 zmq.CURVE_SECRETKEY: server_keys[1],
                 zmq.ZAP_DOMAIN: "example",
-                zmq.ZAP_ENFORCE_DOMAIN: 1,  # nobody gets in while no authenticator is there
+                zmq.ZAP_ENFORCE_DOMAIN: 1,  # no client gets in while no authenticator is there
             },
             pump=pump,
         )

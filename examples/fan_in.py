@@ -50,7 +50,7 @@ def serve_processes(endpoint: str) -> None:
     processes = []
     try:
         starting = [gevent.spawn(client_process, endpoint, number, processes) for number in range(CLIENTS)]
-        gevent.joinall(starting, raise_error=True)  # all have connected, nobody has bound
+        gevent.joinall(starting, raise_error=True)  # all have connected, none has bound
         server(endpoint)
         for process in processes:
             process.wait()
@@ -62,7 +62,7 @@ def serve_processes(endpoint: str) -> None:
 def serve_greenlets(endpoint: str) -> None:
     """All clients in greenlets of this process."""
     starting = [gevent.spawn(client, endpoint, number) for number in range(CLIENTS)]
-    channels = [greenlet.get() for greenlet in starting]  # all have connected, nobody has bound
+    channels = [greenlet.get() for greenlet in starting]  # all have connected, none has bound
     server(endpoint)
     for channel in channels:
         channel.close()

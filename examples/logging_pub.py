@@ -1,4 +1,4 @@
-"""Log records over a PUB socket: whoever wants the errors of this program subscribes to them.
+"""Log records over a PUB socket: a program that wants the errors of this one subscribes to them.
 
 Run it:  python examples/logging_pub.py
 """
@@ -24,7 +24,7 @@ def main() -> None:
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
 
-        logger.info("order %d has come", 5)  # nobody wants it
+        logger.info("order %d has come", 5)  # no subscriber wants it
         logger.error("order %d is lost", 5)  # never waits, from whatever thread
         topic, text = subscriber.get()
         print(f"{topic.decode()} {text.decode()}")

@@ -1,4 +1,4 @@
-"""Who is there: wait for a connection and for a subscriber without a sleep, and see what happens on a socket.
+"""Which peers are there: wait for a connection and for a subscriber without a sleep, and see what happens on a socket.
 
 Run it:  python examples/monitor.py
 """
@@ -18,7 +18,7 @@ def main() -> None:
     # monitor=True: watched from before the bind, so wait_connected knows of every connection
     publisher = zgreen.Channel(zmq.PUB, bind="tcp://127.0.0.1:*", monitor=True)
     watcher = gevent.spawn(watch, publisher.monitor())
-    print(f"somebody there at once: {publisher.wait_connected(0)}")
+    print(f"a peer there at once: {publisher.wait_connected(0)}")
 
     subscriber = zgreen.Channel(zmq.SUB, connect=publisher.last_endpoint)
     subscriber.subscribe("news")

@@ -41,7 +41,7 @@ def browser(server: str, topic: str, prices: zgreen.Subscription) -> None:
     with prices:
         for message in prices:
             text = message.decode()
-            sys.stdout.write(f"server {server}, browser of {topic}: {text}\n")  # whole, whoever else writes there
+            sys.stdout.write(f"server {server}, browser of {topic}: {text}\n")  # whole, whatever else is written there
             sys.stdout.flush()
             heard[text.split()[-1]] += 1
             if min(heard.values()) >= ROUNDS:

@@ -2,7 +2,7 @@
 
 Run it:  python examples/pub_sub.py
 
-A PUB socket drops what nobody has subscribed to *yet* (the "slow joiner"). No sleep cures that. An XPUB
+A PUB socket drops what has no subscriber *yet* (the "slow joiner"). No sleep cures that. An XPUB
 socket tells the publisher of each subscription as a message, so it can wait for the ones it needs.
 """
 
@@ -18,11 +18,11 @@ ROUNDS = 3
 def publisher(channel: zgreen.Channel) -> None:
     awaited = set(TOPICS)
     while awaited:
-        event = channel.get()  # b"\x01" and the topic: somebody subscribed (b"\x00": the last one left)
-        print(f"publisher: somebody wants {event[1:].decode()}")
+        event = channel.get()  # b"\x01" and the topic: a peer has subscribed (b"\x00": the last one left)
+        print(f"publisher: a subscriber wants {event[1:].decode()}")
         awaited.discard(event[1:].decode())
     for number in range(ROUNDS):
-        for topic in [*TOPICS, "gossip"]:  # nobody wants gossip: libzmq does not even send it
+        for topic in [*TOPICS, "gossip"]:  # no subscriber wants gossip: libzmq does not even send it
             channel.put([topic, f"{topic} number {number}"])
     channel.close()
 

@@ -232,11 +232,11 @@ def test_a_full_receive_queue(pump):
     for _ in range(3):
         client.put("x")
     wait_for(lambda: server.statistics().waiting == 2)
-    assert "nobody gets them, or too slowly" in pump.dump()
+    assert "no consumer gets them, or too slowly" in pump.dump()
     server.get()
     server.get()
     server.get()
-    assert "nobody gets them" not in pump.dump()
+    assert "no consumer gets them" not in pump.dump()
 
 
 def test_the_last_error(pump):

@@ -164,7 +164,7 @@ def test_curve() -> None:
 def test_monitor() -> None:
     lines = run(example("monitor.py"))
     assert [line for line in lines if not line.startswith("server: ")] == [
-        "somebody there at once: False",
+        "a peer there at once: False",
         "connected: True",
         "subscribed: True",
         "news: the first message is not lost",

@@ -83,7 +83,7 @@ OUTPUT = {
     "gevent_wait": ["the channel is ready: True", "hello", "the event is set: True"],
     "why_stuck": [
         "<zgreen.Channel PUSH inproc://lonely>: 2 put and not sent, 3 wait to put: no peer, or it does not read",
-        "<zgreen.Channel PULL inproc://full>: 1 received, nobody gets them",
+        "<zgreen.Channel PULL inproc://full>: 1 received, no consumer gets them",
         "<zgreen.Channel PUSH inproc://full>: idle",
         "<zgreen.Channel PULL inproc://quiet>: 1 wait to get: nothing comes",
         "got: 5",

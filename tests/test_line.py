@@ -303,7 +303,7 @@ def test_a_signal_handler_that_raises_leaves_nobody_in_line(bench):
     line = bench.receives.line
     number = -1
     for number in interruptions(lambda: line.wait_turn(lambda: True, Deadline(None)), "_hub/line.py"):
-        assert not line.who(), f"at place {number}"
+        assert not line.waiters(), f"at place {number}"
         assert bench.pipe.message_bell is None
         assert line._now == 0
     assert number > 5

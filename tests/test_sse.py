@@ -243,7 +243,7 @@ def test_an_encode_that_fails_while_it_looks_for_an_id(keeping):
 
 @pytest.mark.parametrize(("options", "error", "says"), [
     ({"heartbeat": 0}, ValueError, "more than 0"), ({"heartbeat": -1}, ValueError, "heartbeat"),
-    ({"heartbeat": None}, TypeError, "nobody notices"), ({"heartbeat": "1"}, TypeError, "heartbeat"),
+    ({"heartbeat": None}, TypeError, "is not noticed"), ({"heartbeat": "1"}, TypeError, "heartbeat"),
     ({"encode": "json"}, TypeError, "encode must be callable"), ({"last_event_id": b"1"}, TypeError, "str or None"),
 ])  # fmt: skip
 def test_wrong_arguments(service, options, error, says):

@@ -1,7 +1,7 @@
 """What a message may be, and how it becomes frames (a leaf: no gevent, no zmq).
 
-Inside zgreen a message travels as ``bytes`` (one frame) or as a ``tuple`` of ``bytes`` (several): immutable, so nobody
-can change it after ``put`` has returned.
+Inside zgreen a message travels as ``bytes`` (one frame) or as a ``tuple`` of ``bytes`` (several): immutable, so it
+cannot change after ``put`` has returned.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _frame(value: Any, index: int | None) -> bytes:
     try:
         if isinstance(value, str):
             return value.encode()
-        # memoryview() first: bytes(5) would be five zero bytes, bytes([1, 2]) two bytes of somebody's list
+        # memoryview() first: bytes(5) would be five zero bytes, bytes([1, 2]) two bytes of a list of numbers
         return memoryview(value).tobytes()
     except TypeError:
         what = f"{type(value).__name__}: {value!r:.60}"

@@ -146,14 +146,14 @@ class Authenticator:
 
         A file that is added or removed, or replaced by rename, counts from the next handshake on; after a change
         within a file call :meth:`reload`. A file without a key is logged and left out; while the directory cannot be
-        read everybody is denied.
+        read every client is denied.
         """
         self._check()
         where = None if location == ANY else Certificates(Path(location))
         self._keys[_domain(domain)] = where
 
     def configure_curve_callback(self, callback: _Callback, domain: str = "*") -> None:
-        """Allow CURVE clients for whom ``callback(domain, key)`` returns something true.
+        """Allow CURVE clients for which ``callback(domain, key)`` returns something true.
 
         *key* is the client's public key, 40 bytes of Z85, as in certificate files. The callback runs in a greenlet of
         its own and may do gevent I/O. One that raises, or takes too long, denies; it is logged. libzmq's client then

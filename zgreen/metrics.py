@@ -45,8 +45,8 @@ class Collector(_Collector):
     ``zgreen_pump_*`` have the label ``pump``, its name; they count the channels that are closed, too, so their counters
     never go down. ``zgreen_channel_*`` have ``pump``, ``channel`` (a number, in the order of their making),
     ``socket_type`` and ``endpoint`` (the last bound or connected, ``""`` if none), and end with their channel. Counters
-    end in ``_total``; units are seconds, bytes and messages. A scrape takes snapshots, from any thread, and waits for
-    nobody.
+    end in ``_total``; units are seconds, bytes and messages. A scrape takes snapshots, from any thread, and does not
+    wait.
     """
 
     def __init__(self, *pumps: Pump, channels: bool = True) -> None:

@@ -69,7 +69,7 @@ def events(
     :param encode: called with each message; returns the data, or an :class:`Event`.
     :param last_event_id: the request's ``Last-Event-ID``, ``environ.get("HTTP_LAST_EVENT_ID")``: the client has been
         here before, and first gets what it has missed, as far as the fan-out keeps it (``Fanout(channel, keep=N)``).
-        One that nobody here has given, or whose message is no longer known, starts anew.
+        An id that this process has not given, or whose message is no longer known, starts anew.
     :raises TypeError, ValueError: one of these is not what it should be.
     :raises RuntimeError: on another thread than that of the pump's hub.
 
@@ -85,7 +85,7 @@ def events(
     if not isinstance(subscription, Subscription):
         raise TypeError(f"subscription must be a zgreen.Subscription, not {type(subscription).__name__}")
     if heartbeat is None:
-        raise TypeError("heartbeat must be a number of seconds: without one nobody notices a client that has gone")
+        raise TypeError("heartbeat must be a number of seconds: without one a client that has gone is not noticed")
     check_seconds("heartbeat", heartbeat)
     if heartbeat == 0:
         raise ValueError("heartbeat must be more than 0 seconds")

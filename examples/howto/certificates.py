@@ -1,4 +1,4 @@
-"""CURVE with key files: the server lets in whoever's public key is in a directory. And PLAIN, with passwords.
+"""CURVE with key files: the server lets in the clients whose public keys are in a directory. And PLAIN, with passwords.
 
 Run it:  python examples/howto/certificates.py
 """
@@ -24,7 +24,7 @@ def server(keys: Path, pump: zgreen.Pump) -> zgreen.Channel:
             zmq.CURVE_SERVER: 1,
             zmq.CURVE_SECRETKEY: secret,
             zmq.ZAP_DOMAIN: "orders",  # which set-up counts: "orders", else "*"
-            zmq.ZAP_ENFORCE_DOMAIN: 1,  # nobody gets in while there is no authenticator
+            zmq.ZAP_ENFORCE_DOMAIN: 1,  # no client gets in while there is no authenticator
         },
         pump=pump,
     )
@@ -61,7 +61,7 @@ def main(keys: Path) -> None:
         subprocess.run(
             [sys.executable, "-m", "zgreen", "keygen", "--directory", keys, name], check=True, stdout=subprocess.DEVNULL
         )
-    clients = keys / "clients"  # the public keys of those who may come in, and nothing else
+    clients = keys / "clients"  # the public keys of the clients that may come in, and nothing else
     clients.mkdir()
     (keys / "client-1.key").rename(clients / "client-1.key")
 

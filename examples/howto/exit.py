@@ -32,7 +32,7 @@ def main() -> None:
     print("got from a process that just ended:", len(list(islice(pull, 100))))
     sender.wait()
 
-    nowhere = zgreen.Channel(zmq.PUSH, bind="tcp://127.0.0.1:*")  # nobody will ever connect
+    nowhere = zgreen.Channel(zmq.PUSH, bind="tcp://127.0.0.1:*")  # no peer will ever connect
     nowhere.on_error = lambda error, message: print("not sent:", message, type(error).__name__)
     nowhere.put("lost")
     print("not sent:", nowhere.close(linger=0.1))

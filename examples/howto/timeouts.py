@@ -38,4 +38,4 @@ with zgreen.Channel(zmq.REQ, bind="tcp://127.0.0.1:*") as client:
         client.request("ping", timeout=0.1)
     except TimeoutError:
         print("TimeoutError: no reply in 0.1 s; the next request may be made at once")
-    client.close(linger=0)  # nobody will take it
+    client.close(linger=0)  # no server will take it

@@ -1,4 +1,4 @@
-"""Why is it stuck: every channel of a pump, what waits in it, who waits for it, and the likely reason.
+"""Why is it stuck: every channel of a pump, what waits in it, which callers wait for it, and the likely reason.
 
 Run it:  python examples/howto/why_stuck.py
 """
@@ -14,7 +14,7 @@ def why(channel: zgreen.Channel) -> str:
     if s.pending:
         return f"{s.pending} put and not sent, {s.putters} wait to put: no peer, or it does not read"
     if s.waiting:
-        return f"{s.waiting} received, nobody gets them"
+        return f"{s.waiting} received, no consumer gets them"
     if s.getters:
         return f"{s.getters} wait to get: nothing comes"
     return "idle"

@@ -101,7 +101,7 @@ class Line {
 
   private:
     void listen() const {
-        if (waiters_.empty()) bell_.nobody();
+        if (waiters_.empty()) bell_.none();
         else if (waiters_.front()->hub) bell_.hub();
         else bell_.foreign(waiters_.front()->fd);
     }

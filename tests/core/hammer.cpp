@@ -191,7 +191,7 @@ struct Line {
   private:
     void listen() {
         length.store(int(waiters.size()));
-        if (waiters.empty()) bell->nobody();
+        if (waiters.empty()) bell->none();
         else if (waiters.front()->hub) bell->hub();
         else bell->foreign(waiters.front()->fd->fd);
     }

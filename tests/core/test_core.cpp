@@ -1065,7 +1065,7 @@ TEST(bells_for_the_hub_merge) {
     a.socket->arrive(Frames{"2"});
     w.settle();
     EQUAL(w.notices().size(), 0u);
-    a.pipe->message.nobody();
+    a.pipe->message.none();
     a.pipe->message.answered();
     a.socket->arrive(Frames{"3"});
     w.settle();
@@ -1091,7 +1091,7 @@ TEST(bells_for_a_foreign_thread) {
     w.settle();
     EQUAL(two.rings(), 0u);
     EQUAL(w.notices().size(), 1u);
-    a.pipe->message.nobody();
+    a.pipe->message.none();
     a.socket->arrive(Frames{"4"});
     w.settle();
     EQUAL(two.rings(), 0u);

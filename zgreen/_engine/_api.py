@@ -45,7 +45,7 @@ class Owner(Protocol):
 
     def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
         """The socket is closed. *left*: the messages that libzmq had not taken, with their replies, which the owner
-        completes; *unsent*: how many they are, and how many more may be lost; *error*: why, if nobody asked for it."""
+        completes; *unsent*: how many they are, and how many more may be lost; *error*: why, if it was not asked for."""
 
 
 STREAK = 100  # puts and gets on all pipes of an engine until it is due to let others run
@@ -157,10 +157,10 @@ class Pipe(Protocol):
         """What `try_pop` would give, which stays."""
 
     def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
-        """Have *bell* rung when there is room, and have `offer` keep *reserved* places free for those that wait."""
+        """Have *bell* rung when there is room, and have `offer` keep *reserved* places free for the waiters."""
 
     def listen_for_message(self, bell: Bell | None, reserved: int) -> None:
-        """Have *bell* rung when there is a message, and have `take` leave *reserved* messages to those that wait."""
+        """Have *bell* rung when there is a message, and have `take` leave *reserved* messages to the waiters."""
 
     def watch_writable(self, bell: Bell | None) -> None:
         """Have `writable` kept from now on, and *bell*, if any, rung after each turn that ends with it true, or with
@@ -185,13 +185,13 @@ class Pipe(Protocol):
         """How many messages libzmq has neither taken nor refused for good."""
 
     def waiting(self) -> int:
-        """How many received messages nobody has got."""
+        """How many received messages have not been got."""
 
     def pending_bytes(self) -> int:
-        """Of the pending messages, if the pipe has a limit to that; else 0."""
+        """How many bytes of content are pending, if the pipe has a limit to that; else 0."""
 
     def waiting_bytes(self) -> int:
-        """Of the messages that nobody has got, if the pipe has a limit to that; else 0."""
+        """How many bytes of content wait to be got, if the pipe has a limit to that; else 0."""
 
     def limit_waiting(self, limit: int) -> None:
         """Have no more received while *limit* messages wait to be got; 0: none. For a pipe that drops nothing."""
@@ -284,8 +284,8 @@ class Engine(Protocol):
 
     def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
         """Have the socket of *pipe* tell its events to the PAIR socket of *pair*, by way of *endpoint*, an inproc name
-        that nobody else uses. The PAIR has no high-water mark and no endpoint: the engine connects it, after it has
-        started the monitor."""
+        that is used for nothing else. The PAIR has no high-water mark and no endpoint: the engine connects it, after it
+        has started the monitor."""
 
     def flush(self, reply: Reply, pipe: Any) -> None:
         """Complete *reply* when libzmq has taken, or refused for good, all that is in the pipe now."""

@@ -204,7 +204,7 @@ class Farewell:
         if self._pair is None or not has_stopped(self._pair):
             return False
         # If the owning thread is late it cannot be known whether this came before libzmq's timer ran out. Nor if
-        # somebody has terminated the context.
+        # the context was terminated.
         in_time = time.monotonic() < self._timer - _EARLY and not self._pair.context.closed
         self.held = 0 if in_time else self._most
         return True

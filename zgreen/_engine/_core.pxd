@@ -81,7 +81,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         size_t held()
 
     cdef cppclass Bell:
-        void nobody()
+        void none()
         void hub()
         void foreign(int) except +raise_os_error
         void answered()

@@ -5,7 +5,7 @@ locked. So the PAIR must be connected, without a high-water mark, until the moni
 sockets is closed first, the monitor is stopped before that.
 
 The PAIR is connected at once after the monitor is started, not before: libzmq never frees a socket that is closed while
-it is connected to an inproc name that nobody has bound, and starting the monitor, which binds the name, may fail. An
+it is connected to an inproc name that is not bound, and starting the monitor, which binds the name, may fail. An
 event that comes in between waits for the connection, which needs no other thread.
 """
 

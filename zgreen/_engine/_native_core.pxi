@@ -11,10 +11,10 @@ cdef class _Core:
     cdef int pid
     cdef object signaler, __weakref__
     cdef object hub  # the hub's mailbox
-    cdef readonly dict replies  # token -> Reply; whoever has the GIL
-    cdef readonly object pipes  # number -> NativePipe, while it lives; whoever has the GIL
+    cdef readonly dict replies  # token -> Reply; any thread that has the GIL
+    cdef readonly object pipes  # number -> NativePipe, while it lives; any thread that has the GIL
     cdef uint64_t last_token
-    cdef int streak  # see `_api.Pipe`; whoever has the GIL
+    cdef int streak  # see `_api.Pipe`; any thread that has the GIL
     cdef vector[Notice] notices  # taken from the owning thread; the hub
     cdef size_t told  # so many of them, from the first, were passed on; the hub
 

@@ -117,7 +117,7 @@ cdef extern from *:
 cdef PyObject *received_message(_core.Message &message, bint multipart) noexcept:
     """As get() returns it; NULL, and a MemoryError set, if there is no memory.
 
-    No code of Python's runs in here, so nobody else pops from the pipe meanwhile. A new list may set the garbage
+    No code of Python's runs in here, so no other thread pops from the pipe meanwhile. A new list may set the garbage
     collector off (up to Python 3.11), and with it any finalizer: so that waits.
     """
     if message.count == 1 and not multipart:

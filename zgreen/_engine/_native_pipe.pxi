@@ -182,7 +182,7 @@ cdef class NativePipe:
         return self.pop() if self.p.waiting() > reserved else None
 
     def try_peek(self, size_t reserved):
-        """It is taken and put back. No code of Python's runs in between, so nobody else gets a later one before it."""
+        """The message is taken and put back. No code of Python's runs in between, so no other thread gets a later one first."""
         cdef _core.Message message
         cdef PyObject *content
         if self.forgotten or self.p.waiting() <= reserved or not self.p.pop(message):
@@ -306,7 +306,7 @@ cdef class NativePipe:
         if self.forgotten:
             return 0
         if asked is None:
-            bell.nobody()
+            bell.none()
         elif asked.mailbox is self.hub:
             bell.hub()
         else:

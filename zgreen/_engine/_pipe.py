@@ -73,12 +73,12 @@ class Pipe:
         self.bounded = overflow == "block"
         self.multipart = multipart
         # --- the queues: a side appends, the other pops
-        self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, who asks), or TAKEN_BACK
+        self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, the reply to complete), or TAKEN_BACK
         self.incoming: deque[Any] = deque()  # what get() returns
         # --- the hub side writes, under its queue's lock; the owning thread reads
-        self.room_bell: Bell | None = None  # whom to tell that there is room
-        self.message_bell: Bell | None = None  # whom to tell that there is a message
-        self.writable_bell: Bell | None = None  # whom to tell that libzmq would take a message
+        self.room_bell: Bell | None = None  # rung when there is room
+        self.message_bell: Bell | None = None  # rung when there is a message
+        self.writable_bell: Bell | None = None  # rung when libzmq would take a message
         self.watched = False  # `writable` is to be kept
         self.places_reserved = 0  # places that `offer` keeps free
         self.messages_reserved = 0  # messages that `take` leaves
@@ -94,10 +94,7 @@ class Pipe:
         # --- the owning thread writes; the hub side may read
         self.finished = False  # it will not look at `outgoing` again
         self.settled = 0  # how many have left `outgoing`
-        self.sent = 0
-        self.received = 0
-        self.refused = 0
-        self.dropped = 0
+        self.sent = self.received = self.refused = self.dropped = 0  # messages
         self.was_writable = False  # at the end of the last turn nothing was pending, and libzmq had room
         # likewise, for statistics alone; see `_api.Pipe`
         self.sent_bytes = self.received_bytes = 0
@@ -114,7 +111,7 @@ class Pipe:
         self.closing = False
         self.end = End()  # what is known for when the socket is closed
         self.deadline = 0.0  # of closing, monotonic seconds
-        self.flushes: list[tuple[int, Reply]] = []  # who waits until that many were sent or refused
+        self.flushes: list[tuple[int, Reply]] = []  # (how many must have left `outgoing`, the reply)
 
     # ------------------------------------------------------------------ hub side (greenlets and foreign threads)
 
@@ -338,9 +335,9 @@ class Pipe:
         return not self.outgoing and self.was_writable  # in this order: the owning thread clears the latter first
 
     def wakes(self) -> bool:
-        # To wake one costs ten times a put: so, while the owning thread makes more room and will ring, nobody is woken
-        # for a little of it. Where they are so many that each will put one message and wait again, nothing is gained.
-        if not self.open or self.finished:  # a push would fail; who waits is told of the end
+        # Waking a waiter costs ten times a put. So, while the owning thread makes more room and will ring, no waiter is
+        # woken for a little of it. Where so many wait that each puts one message and waits again, nothing is gained.
+        if not self.open or self.finished:  # a push would fail; waiters are told of the end
             return False
         pending = len(self.outgoing)
         if pending < self.out_maxsize * 0.75:  # so there is more room than out_low
@@ -352,7 +349,7 @@ class Pipe:
         return len(self.outgoing)
 
     def waiting(self) -> int:
-        """How many received messages nobody has got."""
+        """How many received messages have not been got."""
         return len(self.incoming)
 
     def pending_bytes(self) -> int:

@@ -37,7 +37,7 @@ class LimitedPipe(Pipe):
 
     def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool:
         """See `_api.Pipe`."""
-        if self.out_maxbytes is not None and (reserved or self.is_heavy()):  # nobody knows how much a waiter needs
+        if self.out_maxbytes is not None and (reserved or self.is_heavy()):  # how much a waiter needs is not known
             return False
         return super().try_push(frames, reply, reserved)
 

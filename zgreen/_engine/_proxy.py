@@ -71,8 +71,8 @@ class Proxying:
         self._block_signals = block_signals
         self._linger = linger
         self._context: zmq.Context[Any] = zmq.Context()
-        # The lock guards the context's last moments: libzmq frees it at its end, so whoever shuts it down must not
-        # come later. The owning thread writes _terminating, end_now reads it.
+        # The lock guards the context's last moments: libzmq frees it at its end, so it must
+        # not be shut down later. The owning thread writes _terminating, end_now reads it.
         self._lock = make_lock()
         self._terminating = False
         self.gone = make_lock()  # held until the owning thread is through; any thread may wait for it, and must release
@@ -86,7 +86,7 @@ class Proxying:
             # signals go to other threads
             self._block_signals()
             self._work()
-        except BaseException as error:  # noqa: BLE001 (for whoever waits)
+        except BaseException as error:  # noqa: BLE001 (`failure` tells it to the waiters)
             self.failure = error
         finally:
             self._end_context()
@@ -137,7 +137,7 @@ class Proxying:
             control.send_multipart([READY, pause, *("\n".join(places).encode() for places in found)], zmq.DONTWAIT)
             self._steer(control, *sockets)
         except zmq.ZMQError as error:
-            # ETERM is end_now, or the end of the pump's context; EAGAIN, with nobody to send to, that of the channel
+            # ETERM is end_now, or the end of the pump's context; EAGAIN, without a peer, that of the channel
             if error.errno != zmq.ETERM and not (error.errno == zmq.EAGAIN and not control.poll(0, zmq.POLLOUT)):
                 raise
         finally:
@@ -175,7 +175,7 @@ def _say(control: Socket, word: bytes) -> None:
     try:
         control.send(word, zmq.DONTWAIT)
     except zmq.ZMQError:
-        pass  # nobody listens any more
+        pass  # the channel has ended
 
 
 def word_that_pauses() -> bytes:
@@ -183,7 +183,7 @@ def word_that_pauses() -> bytes:
 
     That release has the two mixed up (libzmq's pull request 4600 came three days later), and a distribution may have
     mended it. So this has a proxy of its own, that has a message to forward and commands to read before it begins,
-    pause and end. It runs through at once: all over inproc, and nobody else is there.
+    pause and end. It runs through at once: all over inproc, and without other peers.
     """
     with zmq.Context() as context:  # type: zmq.Context[Any]
         frontend, backend, control, sender, receiver, commander = sockets = [

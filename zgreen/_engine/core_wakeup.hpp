@@ -82,14 +82,14 @@ class HubBox {
 // Which thread to tell of room, or of a message: none, the hub, or a foreign thread that sleeps on a descriptor.
 class Bell {
   public:
-    void nobody() { set(State::kNobody, nullptr); }
+    void none() { set(State::kNone, nullptr); }
     void hub() { set(State::kHub, nullptr); }
     void foreign(int fd) { set(State::kForeign, std::make_shared<Ringer>(fd)); }
     void answered() { rung_.store(false); }  // the hub, before it looks
 
     bool ring(HubBox &box, NoticeKind kind, uint64_t pipe) {  // the owning thread; whether a thread was told
         const State state = state_.load();
-        if (state == State::kNobody) return false;
+        if (state == State::kNone) return false;
         if (state == State::kHub) {
             if (rung_.exchange(true)) return false;
             box.send(Notice{kind, pipe, 0, 0, Message()});
@@ -105,7 +105,7 @@ class Bell {
     }
 
   private:
-    enum class State : uint8_t { kNobody, kHub, kForeign };
+    enum class State : uint8_t { kNone, kHub, kForeign };
     void set(State state, std::shared_ptr<Ringer> ringer) {
         {
             sync::lock_guard lock(mutex_);
@@ -113,7 +113,7 @@ class Bell {
         }
         state_.store(state);
     }
-    sync::atomic<State> state_{State::kNobody};  // the hub side writes
+    sync::atomic<State> state_{State::kNone};  // the hub side writes
     sync::atomic<bool> rung_{false};
     sync::mutex mutex_;
     std::shared_ptr<Ringer> ringer_;  // under mutex_

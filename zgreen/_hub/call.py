@@ -24,11 +24,11 @@ HubMailbox = Mailbox[Callable[[], Any]]
 class Waiting:
     """A caller that waits for something, for dumps."""
 
-    __slots__ = ("since", "what", "who")
+    __slots__ = ("caller", "since", "what")
 
     def __init__(self, link: Link, what: str) -> None:
         self.what = what
-        self.who: Any = gevent.getcurrent() if link.here() else _get_ident()
+        self.caller: Any = gevent.getcurrent() if link.here() else _get_ident()
         self.since = time.monotonic_ns()
 
     @contextlib.contextmanager
@@ -102,10 +102,10 @@ class Call(Waiting):
         return error
 
 
-def who_waits(waiting: Iterable[Waiting]) -> dict[str, list[tuple[Any, float]]]:
-    """The callers that wait, by what they wait for, each with its seconds; see `Line.who`."""
+def by_what(waiting: Iterable[Waiting]) -> dict[str, list[tuple[Any, float]]]:
+    """The callers that wait, by what they wait for, each with its seconds; see `Line.waiters`."""
     now = time.monotonic_ns()
     found: dict[str, list[tuple[Any, float]]] = {}
     for one in sorted(waiting, key=lambda one: one.since):
-        found.setdefault(one.what, []).append((one.who, (now - one.since) / 1e9))
+        found.setdefault(one.what, []).append((one.caller, (now - one.since) / 1e9))
     return found

@@ -185,7 +185,7 @@ class Channel(Sent[M], Received[M]):
         self._lanes.endpoints.unbind(check_endpoint("endpoint", endpoint))
 
     def connect(self, endpoint: str) -> None:
-        """Connect to *endpoint*; whether anyone is there is not known when this returns."""
+        """Connect to *endpoint*; whether a peer is there is not known when this returns."""
         self._lanes.endpoints.connect(check_endpoint("endpoint", endpoint))
 
     def disconnect(self, endpoint: str) -> None:

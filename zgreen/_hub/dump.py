@@ -26,7 +26,7 @@ class Waits(NamedTuple):
     """The waiters for one thing of a channel: (a greenlet, a thread's ident or a callback, seconds)."""
 
     what: str
-    who: list[tuple[Any, float]]
+    waiters: list[tuple[Any, float]]
 
 
 class Picture(NamedTuple):
@@ -64,7 +64,7 @@ def _channel(channel: Picture) -> Iterator[str]:
     if channel.receives:
         yield f"    to get: {_queue(s.waiting, channel.recv_maxsize, s.peak_waiting)}; {s.received} received"
         if channel.recv_maxsize is not None and s.waiting >= channel.recv_maxsize:
-            yield "      nobody gets them, or too slowly; unless it drops, no more are read"
+            yield "      no consumer gets them, or too slowly; unless it drops, no more are read"
     if s.last_error is not None:
         yield f"    last error: {s.last_error}"
     for waits in channel.waits:
@@ -81,24 +81,24 @@ def _losses(s: ChannelStatistics) -> str:
 
 
 def _waits(waits: Waits) -> Iterator[str]:
-    if not waits.who:
+    if not waits.waiters:
         return
-    yield f"    {len(waits.who)} in {waits.what}:"
+    yield f"    {len(waits.waiters)} in {waits.what}:"
     names = {ident: thread.name for ident, thread in tuple(threading._active.items())}  # type: ignore[attr-defined]
     frames = sys._current_frames()
-    for who, seconds in waits.who[:_MOST]:
-        yield f"      {seconds:.1f} s: {_describe(who, names, frames)}"
-    if len(waits.who) > _MOST:
-        yield f"      and {len(waits.who) - _MOST} more"
+    for waiter, seconds in waits.waiters[:_MOST]:
+        yield f"      {seconds:.1f} s: {_describe(waiter, names, frames)}"
+    if len(waits.waiters) > _MOST:
+        yield f"      and {len(waits.waiters) - _MOST} more"
 
 
-def _describe(who: Any, names: dict[int, str], frames: dict[int, FrameType]) -> str:
-    if isinstance(who, greenlet):
-        name = "the main greenlet" if who.parent is None else f"{who!r:.{_WIDTH}}"
-        return f"{name}{place_of(who.gr_frame)}"
-    if isinstance(who, int):
-        return f"thread {names.get(who, who)!r}{place_of(frames.get(who))}"
-    return f"callback {who!r:.{_WIDTH}}"  # gevent.wait, zgreen.select: the greenlet behind it is not known
+def _describe(waiter: Any, names: dict[int, str], frames: dict[int, FrameType]) -> str:
+    if isinstance(waiter, greenlet):
+        name = "the main greenlet" if waiter.parent is None else f"{waiter!r:.{_WIDTH}}"
+        return f"{name}{place_of(waiter.gr_frame)}"
+    if isinstance(waiter, int):
+        return f"thread {names.get(waiter, waiter)!r}{place_of(frames.get(waiter))}"
+    return f"callback {waiter!r:.{_WIDTH}}"  # gevent.wait, zgreen.select: the greenlet behind it is not known
 
 
 def place_of(frame: FrameType | None) -> str:

@@ -4,8 +4,8 @@ Only the head of the line may take its turn, in its own greenlet or thread. So a
 taken nothing. A waiter that leaves has the next head look. The pipe rings the bell of the head: the owning thread wakes
 a foreign thread directly, even if the hub is not running.
 
-A callback may stand in line too (`link`), for those who wait for several things at once. It is called at the head of
-the line when it could go on, and it has left the line by then. For the length of the call the turn is its own.
+A callback may stand in line too (`link`), for a caller that waits for several things at once. It is called at the head
+of the line when it could go on, and it has left the line by then. For the length of the call the turn is its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ else:
 class _GreenletWaiter(_Switch):
     """A greenlet of the hub."""
 
-    __slots__ = ("bell", "since", "who")
+    __slots__ = ("bell", "shown", "since")
 
     counted = True
     foreign = False
@@ -44,7 +44,7 @@ class _GreenletWaiter(_Switch):
     def __init__(self, link: Link, bell: Bell) -> None:
         super().__init__(link.hub)
         self.bell = bell  # the hub's, for the whole line
-        self.who: Any = getcurrent()
+        self.shown: Any = getcurrent()  # in dumps
         self.since = time.monotonic_ns()
 
     def wake(self) -> None:
@@ -66,7 +66,7 @@ class _ThreadWaiter:
     def __init__(self) -> None:
         self._mailbox: Mailbox[Callable[[], Any]] = Mailbox()
         self.bell = Bell(self._mailbox, lambda: None)
-        self.who: Any = _get_ident()
+        self.shown: Any = _get_ident()
         self.since = time.monotonic_ns()
 
     def wake(self) -> None:
@@ -88,7 +88,7 @@ class _CallbackWaiter:
     def __init__(self, line: Line, bell: Bell, callback: Callable[[Any], Any], subject: Any) -> None:
         self._line = line
         self.bell = bell
-        self.callback = self.who = callback
+        self.callback = self.shown = callback
         self.subject = subject
         self.since = time.monotonic_ns()
 
@@ -114,12 +114,12 @@ class Line:
         self._lock = _RLock()
         self._waiters: deque[_GreenletWaiter | _ThreadWaiter | _CallbackWaiter] = deque()
         # --- any thread writes these, under the lock; callbacks do not count
-        self.waits = 0  # how often somebody had to wait
-        self._now = 0  # how many wait now
+        self.waits = 0  # how many waits there were
+        self._now = 0  # how many of them go on
         self._waited = 0  # nanoseconds: the ends of all finished waits less the beginnings of all waits
         # --- the hub's thread alone writes these; any thread reads _turn and _listeners
         self._turn = False  # a callback is being called, and its turn has not been used
-        self._listeners: tuple[Callable[[], Any], ...] = ()  # called when there is something and nobody waits
+        self._listeners: tuple[Callable[[], Any], ...] = ()  # called when there is something and no waiter
         self._dispatching = False
         self._callback: Any = None  # gevent's callback that will call `dispatch`
 
@@ -132,7 +132,7 @@ class Line:
         """Wait until *attempt*, made at the head of the line, succeeds; TimedOut at *deadline*."""
         here = self._link.here()
         waiter = _GreenletWaiter(self._link, self._bell) if here else _ThreadWaiter()
-        try:  # from here on, because a signal handler may raise after any call, and must leave nobody in line
+        try:  # from here on, because a signal handler may raise after any call, and must leave no waiter in line
             with self._lock:
                 self.waits += 1
                 self._now += 1
@@ -235,7 +235,7 @@ class Line:
             self._tell_pipe()
 
     def listen_idle(self, callback: Callable[[], Any], listen: bool = True) -> None:
-        """Have the hub call *callback* whenever there is something and nobody waits, or no more; the hub's thread."""
+        """Have the hub call *callback* whenever there is something and no waiter, or no more; the hub's thread."""
         listeners = tuple(one for one in self._listeners if one != callback)
         with self._lock:
             self._listeners = (*listeners, callback) if listen else listeners
@@ -266,7 +266,7 @@ class Line:
             loop.run_callback(self.nudge)  # once more: a signal handler may raise as the first callback begins
 
     def dispatch(self) -> None:
-        """Give turns, at most one to each who waits now; the hub, in a callback of its loop."""
+        """Give turns, at most one to each present waiter; the hub, in a callback of its loop."""
         if self._link.may_wait():
             # The exiting thread runs this in place of the hub, but only the hub can switch to a greenlet.
             self._callback = self._link.hub.loop.run_callback(self.dispatch)
@@ -286,7 +286,7 @@ class Line:
             self._dispatching = False
             head = self._head()
             if head is not None and not head.foreign:
-                self.nudge()  # those who came meanwhile may be able to go on
+                self.nudge()  # waiters that came meanwhile may be able to go on
 
     def _head(self) -> _GreenletWaiter | _ThreadWaiter | _CallbackWaiter | None:
         """The first in line, or None; a foreign thread may leave at any time."""
@@ -302,10 +302,10 @@ class Line:
         with self._lock:
             return (self._waited + self._now * time.monotonic_ns()) / 1e9
 
-    def who(self) -> list[tuple[Any, float]]:
+    def waiters(self) -> list[tuple[Any, float]]:
         """Each waiter (a greenlet, a thread's number, a callback) and the seconds it has waited; any thread."""
         now = time.monotonic_ns()
-        return [(waiter.who, (now - waiter.since) / 1e9) for waiter in tuple(self._waiters)]
+        return [(waiter.shown, (now - waiter.since) / 1e9) for waiter in tuple(self._waiters)]
 
     def forked(self) -> None:
         """Forget the threads that wait, which the child of a fork does not have; nor has it the lock's holder."""

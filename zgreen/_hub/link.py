@@ -201,7 +201,7 @@ class Link:
                 self.hub.handle_error(item, type(error), error, error.__traceback__)
             if inbox and inbox[0] is item:
                 inbox.popleft()
-        if self._watcher is None:  # stopped: nobody would hear a ring
+        if self._watcher is None:  # stopped: a ring would not be heard
             if inbox:
                 self.hub.loop.run_callback(self.take_mail)
         elif inbox or not self.mailbox.sleeping():
@@ -214,7 +214,7 @@ class Link:
         try:
             self.mailbox.signaler.drain()
             self.take_mail()
-        except BaseException:  # a signal handler raised between two lines: nobody would ring again
+        except BaseException:  # a signal handler raised between two lines: there would be no other ring
             if not self.stopped:
                 # The descriptor stays readable until it is drained. A callback of the loop would not do: a signal
                 # handler may raise as it begins.

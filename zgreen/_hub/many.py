@@ -40,7 +40,7 @@ def put_many(lanes: Lanes, messages: Iterable[Any], timeout: float | None) -> No
 
 
 def _encoded(messages: Iterable[Any]) -> list[Frames]:
-    """A list of our own, which nobody changes during a wait; a TypeError if one of *messages* is no message."""
+    """Return a list of our own, which does not change during a wait; a TypeError if one of *messages* is no message."""
     if isinstance(messages, (str, bytes, bytearray, memoryview)):
         raise TypeError(f"put_many takes an iterable of messages, not one {type(messages).__name__}: use put")
     batch = list(messages)

@@ -107,7 +107,7 @@ class Tap:
     """The events of one channel's socket."""
 
     def __init__(self, lanes: Lanes) -> None:
-        self.gap = ""  # why it is not known who is connected, once it is open
+        self.gap = ""  # why it is not known which peers are connected, once it is open
         self.keep = False  # go on when the last monitor is closed
         self.over = False
         self.link: Link = lanes.link
@@ -299,7 +299,7 @@ class Monitor:
         self._maxsize = maxsize
         self._events: deque[MonitorEvent] = deque()
         self._closed = False
-        self.dropped = 0  #: how many events, the oldest, were dropped because nobody got them
+        self.dropped = 0  #: how many events, the oldest, were dropped because they were not got in time
         tap.monitors.append(self)
 
     def get(self, block: bool = True, timeout: float | None = None) -> MonitorEvent:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from .._engine._api import Pipe
 from .._errors import BrokenError, ForkedError
 from .._sockets import Kind
-from .call import Waiting, who_waits
+from .call import Waiting, by_what
 from .dump import Picture, Waits
 from .exchange import Exchange
 from .life import ChannelState, Life
@@ -116,10 +116,10 @@ def _filled(messages: int, maxsize: int | None) -> str:
 
 def picture_of(lanes: Shown) -> Picture:
     """The lanes and their waiters, for `dump`."""
-    waits = [Waits("put", lanes.sends.line.who()), Waits("get", lanes.receives.line.who())]
+    waits = [Waits("put", lanes.sends.line.waiters()), Waits("get", lanes.receives.line.waiters())]
     if lanes.exchange is not None:
-        waits.append(Waits("request, for their turn", lanes.exchange.line.who()))
-    waits += [Waits(what, who) for what, who in who_waits(tuple(lanes.waiting)).items()]
+        waits.append(Waits("request, for their turn", lanes.exchange.line.waiters()))
+    waits += [Waits(what, callers) for what, callers in by_what(tuple(lanes.waiting)).items()]
     return Picture(
         lanes.name, _STATES[lanes.state.now], snapshot_of(lanes), lanes.sizes.send_maxsize, lanes.sizes.recv_maxsize,
         lanes.kind.sends, lanes.kind.receives, waits,

@@ -42,7 +42,7 @@ class Pump:
     A pump belongs to the hub of the thread that makes it. ``with Pump() as pump:`` starts it and shuts it down. A
     running pump keeps the hub's loop alive, as a running server does: ``gevent.wait()`` without arguments does not end.
 
-    A pump that nobody refers to any more, and one whose hub's thread has ended, shuts down by itself: what was put to
+    A pump to which no reference is left, and one whose hub's thread has ended, shuts down by itself: what was put to
     its channels is given 5 seconds to go out, as at the exit of the process.
     """
 
@@ -129,10 +129,10 @@ class Pump:
             member.trace()
 
     def dump(self) -> str:
-        """A picture in words, of several lines: the state of the pump and of each channel, how long the queues are,
-        who waits (greenlets with the line of your code in which they do, threads by name) and for how long.
+        """A picture in words, of several lines: the state of the pump and of each channel, how long the queues are, and
+        which callers wait (greenlets with the line of your code in which they do, threads by name) and for how long.
 
-        From any thread, and from a signal handler: it waits for nobody. See :func:`zgreen.dump_on_signal`.
+        From any thread, and from a signal handler: it does not wait. See :func:`zgreen.dump_on_signal`.
         """
         return self._thread.dump()
 

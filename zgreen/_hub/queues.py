@@ -77,7 +77,7 @@ class SendQueue(_Queue):
 
 
 class RecvQueue(_Queue):
-    """What libzmq gave, until somebody gets it."""
+    """What libzmq gave, until a consumer gets it."""
 
     def __init__(
         self, link: Link, pipe: Pipe, error: Callable[[], BaseException | None], source: Source | None = None
@@ -127,7 +127,7 @@ class RecvQueue(_Queue):
         return message
 
     def qsize(self) -> int:
-        """How many messages nobody has got."""
+        """How many messages have not been got."""
         return self._source.waiting()
 
     def ready(self) -> bool:

@@ -22,7 +22,7 @@ class Reader(Protocol):
 
 
 class Received(Generic[M]):
-    """What was received, until somebody gets it."""
+    """What was received, until a consumer gets it."""
 
     _lanes: Lanes
     _take: Callable[[], M | None]  # one call into the engine, where nothing is in the way
@@ -96,7 +96,7 @@ class Received(Generic[M]):
         return self.peek(False)
 
     def qsize(self) -> int:
-        """How many received messages nobody has got; 0 of a socket that cannot receive. From any thread."""
+        """How many received messages have not been got; 0 of a socket that cannot receive. From any thread."""
         lanes = self._lanes
         return lanes.receives.qsize() if lanes.kind.receives else 0
 
@@ -141,8 +141,8 @@ class Received(Generic[M]):
     # ------------------------------------------------------------------ gevent's protocol of waiting
 
     def ready(self) -> bool:
-        """Whether :meth:`get` would return or raise at once: a message can be got that nobody waits for, or the
-        channel has ended. On the thread of the pump's hub only, as are :meth:`rawlink` and :meth:`unlink`.
+        """Whether :meth:`get` would return or raise at once: a message can be got for which no getter waits,
+        or the channel has ended. On the thread of the pump's hub only, as are :meth:`rawlink` and :meth:`unlink`.
 
         :raises TypeError: the socket cannot receive.
         :raises RuntimeError: this is another thread, or a :class:`Fanout` gets from it.
@@ -165,7 +165,7 @@ class Received(Generic[M]):
         self._linked(self._lanes).line.unlink(callback)
 
     def _linked(self, lanes: Lanes | None = None) -> RecvQueue:
-        """The receive queue, for those who wait for several things at once."""
+        """The receive queue, for a caller that waits for several things at once."""
         lanes = lanes or self._free()
         if not lanes.kind.receives:
             raise lanes.kind.cannot("receive", lanes.name)

@@ -89,7 +89,7 @@ class Sent(Generic[M]):
         its reply. For that the first call sets REQ_CORRELATE, so that libzmq puts a frame of four bytes before the
         empty one, which a REP returns by itself and a ROUTER with the envelope; REQ_RELAXED is set only while a request
         takes the place of one that was given up. Requests are not for a channel that others put to or get from at the
-        same time, nor for one of :func:`register_socket`; a reply to an earlier put() that nobody got is thrown away.
+        same time, nor for one of :func:`register_socket`; a reply to an earlier put() that was not got is thrown away.
         """
         check_seconds("timeout", timeout)
         reply: M = self._lanes.request(message, timeout)

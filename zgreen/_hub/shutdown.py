@@ -250,7 +250,7 @@ class Shutdown:
         thread, deadline = self.thread, Deadline(GRACE)
         while thread.pool is not None and thread.pool.size and not deadline.passed():
             _sleep(_POLL)  # the worker still uses the loop for a moment
-        with contextlib.suppress(Exception):  # somebody may have destroyed the loop already
+        with contextlib.suppress(Exception):  # the loop may have been destroyed already
             thread.leave_dead_hub()
 
     # ------------------------------------------------------------------ fork, and dumps

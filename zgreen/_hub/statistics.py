@@ -87,7 +87,7 @@ class ChannelStatistics(NamedTuple):
     *thread_wakeups*: how often it had to be asked to look at this channel.
     *last_error*: the last refusal by libzmq, or why the channel ended by itself, as text; None: none.
     *pending_bytes*, *waiting_bytes*: the contents of *pending* and *waiting*, if *send_maxbytes* or *recv_maxbytes* was
-    given; else 0, as nobody counts them.
+    given; else 0, as they are not counted then.
     """
 
     sent: int

@@ -2,7 +2,8 @@
 
 libzmq tells an XPUB socket of each topic's first subscription (b"\\x01" and the topic) and last unsubscription
 (b"\\x00" and the topic), as received messages. Those of an XPUB channel are the user's: they are looked at in passing,
-in order, and none is taken away. Those of a PUB channel, whose socket is an XPUB for this purpose, are nobody else's.
+in order, and none is taken away. Those of a PUB channel, whose socket is an XPUB for this purpose, are not shown to the
+user.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Subscribers:
     def wait(self, topic: bytes, deadline: Deadline, over: Callable[[], bool]) -> bool:
         """Wait until messages that begin with *topic* reach a subscriber; False at *deadline*, or if it is *over*.
 
-        On the hub's thread. Somebody must call `look` meanwhile whenever a message has come and nobody waits for it.
+        On the hub's thread. The caller sees to it that `look` is called whenever a message comes for which no getter
+        waits.
         """
 
         def found() -> bool:

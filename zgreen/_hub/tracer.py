@@ -1,7 +1,8 @@
 """Tracer: tells `Pump.on_event` what happens to the messages of a channel. Hub side; any thread.
 
-It costs nothing while nobody listens: a channel has no tracer then. While there is one the short way through the pipe
-is closed (`Pipe.direct_puts`, `Pipe.direct_gets`), so every put and get comes by the slow way, which asks the tracer.
+It costs nothing while `Pump.on_event` is None: a channel has no tracer then. While there is one the short way through
+the pipe is closed (`Pipe.direct_puts`, `Pipe.direct_gets`), so every put and get comes by the slow way, which asks the
+tracer.
 
 The owning thread knows nothing of it. That a message was sent it says as to any `Reply`. For what it receives it rings
 the line's idle bell, and the pipe's counts tell how much that was.
@@ -35,14 +36,14 @@ class Event(NamedTuple):
     """What happened to a message, for :attr:`zgreen.Pump.on_event`.
 
     *kind*: ``"put"``: it is in the send queue; ``"sent"``: libzmq has taken it; ``"received"``: libzmq has given it;
-    ``"got"``: somebody has got it. *channel*: where; *size*: bytes of content; *frames*: how many.
+    ``"got"``: a consumer has got it. *channel*: where; *size*: bytes of content; *frames*: how many.
 
     *time*: ``time.monotonic()``, in seconds. Of "put" and "got": at the end of the call. Of "sent" and "received": when
     the hub learned of it, which is later than the fact by as long as the hub was busy, as the owning thread notes no
     times.
 
     *messages*: 1; of "received" all that came since the last such event of this channel, with the *size* of all of them
-    together and *frames* None, as nobody looks at what is not got yet.
+    together and *frames* None, as what is not got yet is not looked at.
     """
 
     kind: str
@@ -112,7 +113,7 @@ class Events:
 
 
 class Tracer:
-    """Tells the events of one channel; there is one while somebody listens."""
+    """Tells the events of one channel; there is one while `Pump.on_event` is set."""
 
     def __init__(
         self,
@@ -125,8 +126,8 @@ class Tracer:
     ) -> None:
         """*queues*: the second is None if nothing can be got. *channel* gives the face that events name.
 
-        *failed* is told of a message that will not be sent and that nobody else is told of, as the owning thread does
-        without a tracer.
+        *failed* is told of a message that will not be sent if no caller waits for its reply, as the owning thread tells
+        the owner of a pipe without a tracer.
         """
         self._link = link
         self._events = events

@@ -5,8 +5,8 @@ condition, and a raw block on a mailbox for foreign threads and for the exit. `C
 inboxes have a wait of their own, made for thousands of waiters.
 
 A Python signal handler (Ctrl-C, sys.exit on SIGTERM) may raise before any line of Python code. docs/design.rst states
-what zgreen promises then: no message is lost and nobody is stuck. So the last step of a wait is idempotent, and is run
-once more if it was interrupted. It cannot be handed to a helper: the handler may raise as that is being called.
+what zgreen promises then: no message is lost and no caller is stuck. So the last step of a wait is idempotent, and is
+run once more if it was interrupted. It cannot be handed to a helper: the handler may raise as that is being called.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class Change:
     def wait_until(self, predicate: Callable[[], Any], deadline: Deadline) -> bool:
         """Wait until *predicate* is true, as each `tell` makes it looked at; False if it is not at *deadline*.
 
-        On the hub's thread. The hub itself does not wait. While the process ends nobody is woken: see `Link.exiting`.
+        On the hub's thread. The hub itself does not wait. While the process ends no waiter is woken: see
+        `Link.exiting`.
         """
         while not predicate():
             if deadline.passed() or not self._link.may_wait():
@@ -134,13 +135,13 @@ class Change:
         return True
 
     def _wake(self) -> None:
-        """Wake all who wait now; the hub."""
+        """Wake all present waiters; the hub."""
         if self._link.exiting:
             return
         try:
             for waiter in tuple(self._waiters):
                 if waiter in self._waiters:  # it has not timed out meanwhile
                     waiter.switch(None)
-        except BaseException:  # a signal handler raised: those who were not woken yet must be
+        except BaseException:  # a signal handler raised: the waiters that were not woken yet must be
             self.tell()
             raise

@@ -41,7 +41,7 @@ def die_with_supervisor() -> None:
 
     def watch() -> None:
         FileObject(sys.stdin.fileno(), "rb", closefd=False).read()
-        # Nobody is left to read a report or to count: drop everything, wait for nothing.
+        # There is no supervisor to read a report or to count: drop everything, wait for nothing.
         os._exit(ORPHANED)
 
     gevent.spawn(watch)

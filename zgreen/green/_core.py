@@ -131,7 +131,7 @@ class Core:
         self.tell()
 
     def wake(self) -> None:
-        """Have all that wait get ETERM: the context is being terminated; any thread."""
+        """Have all waiters get ETERM: the context is being terminated; any thread."""
         lanes = self.lanes
         if lanes is not None:
             lanes.wake()

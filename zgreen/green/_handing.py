@@ -68,11 +68,11 @@ class Handing:
         return bool(taken)
 
     def give_up(self, lanes: SocketLanes) -> None:
-        """Have all that wait get ETERM, and take their messages back; the hub's thread."""
+        """Have all waiters get ETERM, and take their messages back; the hub's thread."""
         for call in tuple(self.calls):
 
             def taken_back(reply: Reply, call: Call = call) -> None:
-                if reply.value:  # so nobody else completes it
+                if reply.value:  # so nothing else completes it
                     call.reply.complete(error=zmq.ContextTerminated())
 
             if lanes.thread.error() is None:

@@ -93,7 +93,8 @@ class ContextLife:
         hub.threadpool.apply(term)
 
     def _wake_all(self) -> None:
-        """In a frame of its own, which keeps no socket alive: those that nobody refers to are closed by that."""
+        """Wake all, in a frame of its own that keeps no socket alive: those without another reference are closed by
+        that."""
         for core in list(self._cores):
             core.wake()
 

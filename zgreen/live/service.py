@@ -72,7 +72,7 @@ class Service:
 
     @property
     def can_post(self) -> bool:
-        """Whether there is anybody to push to."""
+        """Whether there is an endpoint to push to."""
         return self._push is not None
 
     def post(self, topic: bytes, text: bytes) -> None:

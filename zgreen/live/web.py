@@ -133,7 +133,7 @@ class Web:
         if len(text.decode()) > wire.MAX_TEXT:
             raise Refused("400 Bad Request", f"a text has {wire.MAX_TEXT} characters at most")
         if not self._service.can_post:
-            raise Refused("409 Conflict", "there is nobody to push to: start with --push ENDPOINT")
+            raise Refused("409 Conflict", "there is no endpoint to push to: start with --push ENDPOINT")
         try:
             self._service.post(topic, text)
         except Full:

@@ -1,7 +1,7 @@
-"""Inbox: the bounded queue of one subscription, and the Waker that tells those who wait at many of them. Hub side.
+"""Inbox: the bounded queue of one subscription, and the Waker that tells the waiters of many of them. Hub side.
 
-All of this is the hub's thread's alone. A greenlet that puts into an inbox does not switch: who waits there is told by
-the hub, later, a bounded number at a time, so that 10,000 waiters do not keep the hub from its other work.
+All of this is the hub's thread's alone. A greenlet that puts into an inbox does not switch: its waiters are told by the
+hub, later, a bounded number at a time, so that 10,000 waiters do not keep the hub from its other work.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Waker:
         self._due: deque[Inbox] = deque()
         self._scheduled = False
         self._told = 0  # inboxes, so far
-        self.urgent = False  # an inbox is full, and who waits there has not been told yet
+        self.urgent = False  # an inbox is full, and its waiters have not been told yet
 
     def add(self, inbox: Inbox) -> None:
         """Have *inbox* tell its waiters soon; any greenlet."""
@@ -46,7 +46,8 @@ class Waker:
             self.hub.loop.run_callback(self._run)
 
     def catch_up(self) -> None:
-        """Return when all have been told who are to be told now; a greenlet. For who would otherwise overtake them."""
+        """Return when all waiters that are due now have been told; for a greenlet that would otherwise overtake
+        them."""
         self.urgent = False
         goal = self._told + len(self._due)
         while self._told < goal:
@@ -68,14 +69,14 @@ class Waker:
 
 
 class _Link(NamedTuple):
-    """Who waits: a greenlet in `get`, by way of its Waiter, or a callback."""
+    """A waiter: a greenlet in `get`, by way of its Waiter, or a callback."""
 
     callback: Callable[[Any], Any]
     subject: Any
 
 
 class Inbox:
-    """Messages for one subscription, what to do when there are too many, and who waits for them."""
+    """Messages for one subscription, what to do when there are too many, and its waiters."""
 
     __slots__ = (
         "_at_full",
@@ -204,7 +205,7 @@ class Inbox:
                 return
 
     def tell(self) -> None:
-        """Tell those who wait, the first first, as long as there is something; the hub.
+        """Tell the waiters, in their order, as long as there is something to take; the hub.
 
         A greenlet that is told runs within the call, so it has taken its message before the next one is told.
         """

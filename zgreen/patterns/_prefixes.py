@@ -1,4 +1,5 @@
-"""PrefixIndex: who wants which topics, found without a look at the prefixes that do not match. Hub side; no gevent.
+"""PrefixIndex: which member wants which topics, found without a look at the prefixes that do not match. Hub side; no
+gevent.
 
 A dict for all prefixes, and the set of their lengths: a topic costs one look-up for each length that is in use and not
 longer than the topic, however many prefixes there are. Whole topics are in a dict of their own: one look-up for all.
@@ -36,7 +37,7 @@ def wanted_of(prefixes: tuple[Any, ...], exact: Any) -> Wanted:
 
 
 class _Members(dict[T, None]):
-    """Those who want one prefix or topic, in the order they came: a dict as a set that keeps it."""
+    """The members that want one prefix or topic, in the order in which they came: a dict as a set that keeps it."""
 
     __slots__ = ("messages",)
 
@@ -59,7 +60,7 @@ class PrefixIndex(Generic[T]):
         return len(self._by_prefix) + sum(topic not in self._by_prefix for topic in self._by_topic)
 
     def __contains__(self, prefix: bytes) -> bool:
-        """Whether somebody wants *prefix*, as a prefix or as a topic."""
+        """Whether a member wants *prefix*, as a prefix or as a topic."""
         return prefix in self._by_prefix or prefix in self._by_topic
 
     def add(self, prefix: bytes, member: T, exact: bool = False) -> None:
@@ -72,7 +73,7 @@ class PrefixIndex(Generic[T]):
         members[member] = None
 
     def discard(self, prefix: bytes, member: T, exact: bool = False) -> bool:
-        """Whether nobody wants *prefix* any more, neither as a prefix nor as a topic."""
+        """Take *member* out; return whether no member wants *prefix* any more, neither as a prefix nor as a topic."""
         where = self._by_topic if exact else self._by_prefix
         members = where.get(prefix)
         if members is None:
@@ -86,7 +87,7 @@ class PrefixIndex(Generic[T]):
         return prefix not in self
 
     def match(self, topic: bytes) -> Collection[T]:
-        """All who want *topic*, each once; a copy. It counts as a message that has matched."""
+        """Return the members that want *topic*, each once; a copy. It counts as a message that has matched."""
         found = self._find(topic)
         for members in found:
             members.messages += 1
@@ -97,7 +98,7 @@ class PrefixIndex(Generic[T]):
         return list(dict.fromkeys(member for members in found for member in members))
 
     def wants(self, topic: bytes) -> bool:
-        """Whether somebody wants *topic*."""
+        """Whether a member wants *topic*."""
         return bool(self._find(topic))
 
     def _find(self, topic: bytes) -> list[_Members[T]]:

@@ -15,7 +15,7 @@ from .._hub.seam import may_wait
 class Upstream:
     """The subscriptions of a fan-out's SUB channel; if *filters* is false it is a PULL channel, and nothing is told.
 
-    *wanted* says whether a subscription here wants a prefix. *linger*: how many prefixes that nobody wants any more
+    *wanted* says whether a subscription here wants a prefix. *linger*: how many prefixes that are not wanted any more
     stay subscribed, those that were left last; what is published meanwhile can then be replayed.
     """
 
@@ -28,8 +28,8 @@ class Upstream:
         self._left: OrderedDict[bytes, None] = OrderedDict()  # that linger; that was left last is the last
 
     def leave(self, prefixes: Iterable[bytes]) -> list[bytes]:
-        """Nobody wants *prefixes* any more; the prefixes that libzmq is to be told of: the first of those that linger,
-        if they are too many now."""
+        """Note that no subscription wants *prefixes* any more, and return the prefixes of which libzmq is to be told:
+        the first of those that linger, if they are too many now."""
         if not self._filters:
             return []
         for prefix in prefixes:

@@ -1,7 +1,7 @@
 """Fanout: one SUB or PULL channel for any number of subscriptions in this process. Hub side.
 
-One greenlet gets from the channel and puts each message into the inboxes of those who want it. All state is the hub's
-thread's alone; the one exception is `_abandoned`, to which the garbage collector adds from any thread.
+One greenlet gets from the channel and puts each message into the inboxes of the subscriptions that want it. All state
+is the hub's thread's alone; the one exception is `_abandoned`, to which the garbage collector adds from any thread.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class FanoutStatistics(NamedTuple):
     """A snapshot of a fan-out.
 
     *subscriptions* and *prefixes* there are now; *received*: messages from the channel; *unmatched*: those of them that
-    nobody wanted; *delivered*: one for each message and subscription; *dropped*: lost by the policy of a subscription;
-    *disconnected*: subscriptions that ended so; *abandoned*: subscriptions that were not closed, but forgotten; *kept*:
-    messages that can be replayed now; *kept_bytes*: their content.
+    no subscription wanted; *delivered*: one for each message and subscription; *dropped*: lost by the policy of a
+    subscription; *disconnected*: subscriptions that ended so; *abandoned*: subscriptions that were not closed, but
+    forgotten; *kept*: messages that can be replayed now; *kept_bytes*: their content.
     """
 
     subscriptions: int
@@ -81,9 +81,9 @@ class Fanout(Generic[S]):
     On a SUB channel the fan-out subscribes and unsubscribes: libzmq is told of the first and the last subscription of a
     prefix. ``channel.subscribe`` of your own is apart from that. On a PULL channel prefixes are looked at here only.
 
-    Nothing is got from the channel before the first :meth:`subscribe`, unless messages are kept. What nobody wants
-    after that is counted as unmatched, and gone. When the channel ends, so do all subscriptions, with the channel's
-    error. On the thread of the pump's hub only.
+    Nothing is got from the channel before the first :meth:`subscribe`, unless messages are kept. A message that no
+    subscription wants is counted as unmatched after that, and is gone. When the channel ends, so do all subscriptions,
+    with the channel's error. On the thread of the pump's hub only.
 
     One that is made after :func:`drain` has begun is closed from the beginning.
 
@@ -146,7 +146,7 @@ class Fanout(Generic[S]):
         if keep:
             self._start()
         _draining.watch(self)
-        if _draining.draining():  # it began while this was being made: nobody else would close it
+        if _draining.draining():  # it began while this was being made: nothing else would close it
             self.close()
 
     # ------------------------------------------------------------------ what a user sees
@@ -173,7 +173,7 @@ class Fanout(Generic[S]):
 
         :param prefixes: at least one; ``str`` is UTF-8; ``""``: all messages.
         :param exact: whether they are whole topics: "red" is then not "redder". libzmq knows prefixes only, so what it
-            brings beyond that is left out here, and counted as unmatched if nobody else wants it.
+            brings beyond that is left out here, and counted as unmatched if no other subscription wants it.
         :param replay: begin with the last so many messages of each topic that are kept, in the order in which they
             came, with *maxsize* of them at most: the newest.
         :param maxsize: how many messages may wait to be got; None: no limit.
@@ -306,7 +306,7 @@ class Fanout(Generic[S]):
         self._leave_and_tell(inbox, error)
 
     def abandon(self, inbox: Inbox) -> None:
-        """Internal: nobody has the subscription of *inbox* any more; any thread, in the middle of anything."""
+        """Internal: the subscription of *inbox* was dropped, not closed; any thread, in the middle of anything."""
         self._abandoned.append(inbox)
 
     def kept(self, wanted: Wanted, after: int, until: int) -> list[Numbered]:
@@ -336,7 +336,7 @@ class Fanout(Generic[S]):
             raise
 
     def _deliver(self, message: bytes | list[bytes]) -> None:
-        """Put *message* into all inboxes that want it; those who subscribe meanwhile do not get it."""
+        """Put *message* into all inboxes that want it; a subscription that is made meanwhile does not get it."""
         self._received += 1
         shared: Any = message if isinstance(message, bytes) else tuple(message)
         inboxes = self._index.match(topic_of(shared))
@@ -354,12 +354,12 @@ class Fanout(Generic[S]):
     # ------------------------------------------------------------------ leaving
 
     def _leave_and_tell(self, inbox: Inbox, error: MakeError, wait: bool = True) -> None:
-        """Take *inbox* out, which ends with *error*, and see that libzmq does not send what nobody wants."""
+        """Take *inbox* out, which ends with *error*, and see that libzmq does not send what is not wanted any more."""
         gone = self._leave(inbox, error)
         self._upstream.tell_all(self._unwanted(gone), wait)
 
     def _leave(self, inbox: Inbox, error: MakeError) -> list[bytes]:
-        """Take *inbox* out, which ends with *error*; the prefixes that nobody wants any more."""
+        """Take *inbox* out, which ends with *error*, and return the prefixes that no inbox wants any more."""
         inbox.end(error)
         wanted = self._wanted.pop(inbox, None)
         if wanted is None:
@@ -368,8 +368,9 @@ class Fanout(Generic[S]):
         return [prefix for prefix in wanted.prefixes if self._index.discard(prefix, inbox, wanted.exact)]
 
     def _unwanted(self, gone: Iterable[bytes]) -> list[bytes]:
-        """Nobody wants the prefixes *gone* any more: those of which libzmq is to be told. What is kept of their topics
-        is forgotten, unless it still comes for the sake of others: later messages would not follow on it."""
+        """No inbox wants the prefixes *gone* any more: return those of which libzmq is to be told. What is kept of
+        their topics is forgotten, unless it still comes for the sake of others: later messages would not follow on
+        it."""
         prefixes = self._upstream.leave(gone)
         if self._history is not None and prefixes:
             ended = tuple(prefixes)

@@ -50,7 +50,8 @@ class Proxy:
     :param capture: endpoints to bind a PUB socket to that gets a copy of all that passes, in both directions.
     :param frontend_options: ``{zmq.RCVHWM: 10, ...}``, in ZeroMQ's own units; *backend_options*: likewise. LINGER is
         5 seconds unless it is given here.
-    :param pump: whose thread carries the commands to the proxy; default: :func:`get_pump`. The proxy ends with it.
+    :param pump: the :class:`Pump` whose thread carries the commands to the proxy; default: :func:`get_pump`. The
+        proxy ends with it.
     :raises TypeError, ValueError: one of these is not what it should be.
     :raises NotImplementedError: this libzmq is older than 4.3.0, whose proxies cannot tell their statistics.
 

@@ -1,4 +1,4 @@
-"""Subscription: what a fan-out gives to each who wants messages; a queue's face over an inbox. Hub side."""
+"""Subscription: what a fan-out gives to each consumer; a queue's face over an inbox. Hub side."""
 
 from __future__ import annotations
 

@@ -51,9 +51,9 @@ def application(pump: Pump | None = None, *, authorize: Callable[[Environ], Any]
     :raises TypeError: *pump* is no Pump, or *authorize* cannot be called.
     :raises ImportError: the extra ``status`` is not installed.
 
-    Who may not look gets 403, and no detail. If *authorize* raises, that is logged, and the answer is no. The page
-    shows lines of your source code, where greenlets wait: give it to those only who may see them. Mount it at a path of
-    your application; it works without a network. Its charts begin with the first request.
+    A visitor who may not look gets 403, and no detail. If *authorize* raises, that is logged, and the answer is no. The
+    page shows lines of your source code, where greenlets wait: give it only to people who may see them. Mount it at a
+    path of your application; it works without a network. Its charts begin with the first request.
     """
     if pump is not None and not isinstance(pump, Pump):
         raise TypeError(f"pump must be a zgreen.Pump or None, not {type(pump).__name__}")
@@ -110,7 +110,7 @@ def _allowed(may_look: Callable[[Environ], Any], environ: Environ) -> bool:
     try:
         return bool(may_look(environ))
     except Exception:
-        logger.exception("zgreen.status: authorize has failed, so nobody is let in")
+        logger.exception("zgreen.status: authorize has failed, so access is refused")
         return False
 
 

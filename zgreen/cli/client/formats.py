@@ -45,7 +45,7 @@ class Splitter(Protocol):
         """The messages that are whole; a ValueError: one is none."""
 
     def left(self) -> int:
-        """How many whole messages nobody has taken yet."""
+        """How many whole messages have not been taken yet."""
 
 
 class Text:

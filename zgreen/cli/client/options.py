@@ -119,7 +119,7 @@ def curve_of(arguments: argparse.Namespace) -> Curve:
         raise Failed("this libzmq has no CURVE")
     if server:
         options: dict[int, Any] = {zmq.CURVE_SERVER: 1, zmq.CURVE_SECRETKEY: _keys(server, secret=True)[1]}
-        if given.curve_clients:  # so that nobody gets in while nobody is asked: at the end, for example
+        if given.curve_clients:  # no client gets in while the authenticator does not run, as at the end
             options |= {zmq.ZAP_DOMAIN: b"zgreen", zmq.ZAP_ENFORCE_DOMAIN: 1}
         return Curve(options, given.curve_clients)
     public, secret = _keys(given.curve_cert, secret=True) if given.curve_cert else zmq.curve_keypair()

@@ -120,7 +120,7 @@ class Sending:
             self._told = told
 
     def _wait_subscriber(self, channel: zgreen.Channel, first: bytes) -> None:
-        """A PUB throws away what nobody has subscribed to yet."""
+        """A PUB throws away what has no subscriber yet."""
         wait = getattr(self._arguments, "wait", 0.0)
         if wait and not channel.wait_subscriber(first, wait):
             topic = first[:40].decode(errors="backslashreplace")

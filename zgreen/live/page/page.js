@@ -87,7 +87,7 @@ function statistics(value) {
   drawPump(value);
   const form = get("send-form");
   for (const field of form.elements) field.disabled = !value.can_post;
-  if (!value.can_post) note("sent", "There is nobody to push to: start with --push ENDPOINT.");
+  if (!value.can_post) note("sent", "There is no endpoint to push to: start with --push ENDPOINT.");
 }
 
 // -- drawing

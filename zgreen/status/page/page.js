@@ -84,7 +84,7 @@ function makePump(pump) {
   scroll.append(table);
   const details = element("details");
   part.dump = element("pre");
-  details.append(element("summary", "Who waits where"), part.dump);
+  details.append(element("summary", "Callers that wait, and where"), part.dump);
   section.append(part.title, part.about, figures, scroll, details);
   get("pumps").append(section);
   return part;
