@@ -120,20 +120,24 @@ class Server:
     # -- ZeroMQ: one greenlet
 
     def _fan_out(self) -> None:
-        for frames in self._sub:
-            topic = frames[0]
-            if topic == wire.HELLO:
-                if not self.heard_worker.is_set():
-                    self._push.put(wire.HEARD)
-                    self.heard_worker.set()
-                continue
-            self.received += topic == wire.NEWS
-            line = b"%s %s\n" % (frames[1], frames[2]) if topic == wire.NEWS else wire.END
-            for queue in list(self._streams):
-                try:
-                    queue.put(line)  # waits while it is full: nothing is dropped
-                except ShutDown:
-                    pass
+        while True:
+            for frames in self._sub.get_many(wire.BATCH):
+                self._deliver(frames)
+
+    def _deliver(self, frames: list[bytes]) -> None:
+        topic = frames[0]
+        if topic == wire.HELLO:
+            if not self.heard_worker.is_set():
+                self._push.put(wire.HEARD)
+                self.heard_worker.set()
+            return
+        self.received += topic == wire.NEWS
+        line = b"%s %s\n" % (frames[1], frames[2]) if topic == wire.NEWS else wire.END
+        for queue in list(self._streams):
+            try:
+                queue.put(line)  # waits while it is full: nothing is dropped
+            except ShutDown:
+                pass
 
 
 def _all_of(queue: Queue[bytes]) -> list[bytes]:

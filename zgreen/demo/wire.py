@@ -15,6 +15,8 @@ NEWS_PATH = "/news"
 END_PATH = "/end"
 STREAM_PATH = "/stream"
 
+BATCH = 100  # messages that are taken from a channel in one go
+
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 
 

@@ -55,13 +55,14 @@ def relay(pull: zgreen.Channel, pub: zgreen.Channel) -> None:
     """Publish all that is pulled, the end included, and report how much that was."""
     pulled = published = 0
     reports = report.keep_sending(lambda: {"pulled": pulled, "published": published})
-    for frames in pull:
-        news = frames[0] == wire.NEWS
+    ended = False
+    while not ended:
+        messages = pull.get_many(wire.BATCH)
+        ended = messages[-1][0] == wire.END  # nothing comes behind it
+        news = sum(frames[0] == wire.NEWS for frames in messages)
         pulled += news
-        pub.put(frames)
+        pub.put_many(messages)
         published += news
-        if frames[0] == wire.END:
-            break
     pub.flush()
     pub.close(linger=LINGER)
     pull.close()

@@ -25,6 +25,7 @@ _SERIES = (
     ("weather.lima", 19.0, 0.2, "\N{DEGREE SIGN}C"),
     ("weather.oslo", 4.0, 0.3, "\N{DEGREE SIGN}C"),
 )
+_BATCH = 100  # messages that are relayed in one go
 _JOIN_LIMIT = 10.0  # seconds to wait for the server's subscriptions
 
 
@@ -47,8 +48,8 @@ def main() -> int:
 
 
 def _relay(pull: zgreen.Channel, pub: zgreen.Channel) -> None:
-    for message in pull:
-        pub.put(message)
+    while True:
+        pub.put_many(pull.get_many(_BATCH))
 
 
 def _publish(pub: zgreen.Channel, rate: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from collections import deque
 
 import gevent
 import zmq
@@ -17,6 +18,7 @@ from zgreen.cli.client.formats import format_of
 from zgreen.cli.client.stdio import Writer
 from zgreen.cli.command import Command, make_pump
 
+_BATCH = 100  # messages that are got in one go
 _MOST = 1000  # messages that wait here, and in libzmq
 _HASTE = 1.0  # seconds for standard output to take what was got when the command is told to end
 
@@ -30,6 +32,7 @@ class Receiving:
         self._curve = options.curve_of(arguments)
         self._how = format_of(arguments, to_terminal=output.terminal())
         self._out = Writer()
+        self._in_hand: deque[list[bytes]] = deque()  # got, and not yet given to the writer
         self._got = 0
 
     def run(self) -> int:
@@ -55,7 +58,7 @@ class Receiving:
             for topic in topics:
                 channel.subscribe(os.fsencode(topic))
             while self._arguments.count is None or self._got < self._arguments.count:
-                self._show_next(channel)
+                self._show_next(channel, self._arguments.count)
             self._out.flush()
         except Empty:
             wanted = self._arguments.count or 1
@@ -69,19 +72,22 @@ class Receiving:
             return self._end(channel, told)
         return 0
 
-    def _show_next(self, channel: zgreen.Channel[list[bytes]]) -> None:
+    def _show_next(self, channel: zgreen.Channel[list[bytes]], count: int | None) -> None:
+        """Show some messages, and no more than *count* in all; wait for the first."""
+        limit = _BATCH if count is None else min(_BATCH, count - self._got)
         try:
-            frames = channel.get(timeout=0)
+            self._in_hand.extend(channel.get_many(limit, timeout=0))
         except Empty:  # so there is time
             self._out.flush()
-            frames = channel.get(timeout=self._arguments.timeout)
-        self._got += 1
-        self._out.put(self._how.show(frames))
+            self._in_hand.extend(channel.get_many(limit, timeout=self._arguments.timeout))
+        self._got += len(self._in_hand)
+        while self._in_hand:
+            self._out.put(self._how.show(self._in_hand.popleft()))
 
     def _end(self, channel: zgreen.Channel[list[bytes]], told: ending.Told) -> int:
         with contextlib.suppress(ending.Told, OSError, gevent.Timeout), gevent.Timeout(_HASTE):
             self._out.flush()
-        lost = channel.statistics().waiting + self._out.held
+        lost = channel.statistics().waiting + len(self._in_hand) + self._out.held
         more = f", {lost:,} received and not shown" if lost else ""
         self._say(f"got {told}: {self._out.shown:,} messages shown{more}")
         return told.status

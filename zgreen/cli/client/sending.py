@@ -19,6 +19,8 @@ from zgreen.cli.client.handshakes import Handshakes
 from zgreen.cli.client.stdio import Reader
 from zgreen.cli.command import Command, Usage, make_pump, seconds
 
+_BATCH = 500  # messages that are put in one go
+
 
 class Source:
     """The messages to be sent: the arguments, or those of standard input.
@@ -46,6 +48,20 @@ class Source:
         for frames in itertools.islice(messages, self._count):
             self.taken += 1
             yield frames
+
+    def batches(self, limit: int) -> Iterator[list[Frames]]:
+        """The messages in lists of up to *limit*: as many as there are without another read of standard input."""
+        messages = iter(self)
+        for frames in messages:
+            batch, wrong = [frames], None
+            try:
+                while len(batch) < limit and self.left():
+                    batch.append(next(messages))
+            except ValueError as error:  # first those before it
+                wrong = error
+            yield batch
+            if wrong is not None:
+                raise wrong
 
     def _read(self) -> Iterator[Frames]:
         reader = Reader()
@@ -101,13 +117,12 @@ class Sending:
         """Send all; what keeps it from that is noted."""
         pace = rates.Pace(self._arguments)
         try:
-            for frames in self._source:
-                message = [*self._topic, *frames]
+            for batch in self._source.batches(1 if self._arguments.rate else _BATCH):
+                messages = [[*self._topic, *frames] for frames in batch]
                 if not self._put:
-                    self._wait_subscriber(channel, message[0])
+                    self._wait_subscriber(channel, messages[0][0])
                 pace.wait()
-                channel.put(message, timeout=self._arguments.timeout)
-                self._put += 1
+                self._put_all(channel, messages)
         except Full:
             self._problems.append(f"no peer has taken a message for {self._arguments.timeout:g} s")
         except ValueError as error:
@@ -118,6 +133,20 @@ class Sending:
             self._problems.append(str(error))
         except ending.Told as told:
             self._told = told
+
+    def _put_all(self, channel: zgreen.Channel, messages: list[Frames]) -> None:
+        """Put all; Full if no peer takes one of them within the timeout."""
+        while messages:
+            done = len(messages)
+            try:
+                channel.put_many(messages, timeout=self._arguments.timeout)
+            except BaseException as error:
+                done = getattr(error, "messages_put", 0)
+                if not done or not isinstance(error, Full):
+                    raise
+            finally:
+                self._put += done
+            messages = messages[done:]
 
     def _wait_subscriber(self, channel: zgreen.Channel, first: bytes) -> None:
         """A PUB throws away what has no subscriber yet."""
