@@ -4,11 +4,8 @@ With ZGREEN_TEST_PATCHED=1 the whole suite runs under monkey.patch_all().
 """
 
 import os
-import sys
 
-# Where the workers of pytest-xdist run the tests (-n), the process that hands them out is left as it is: its threads
-# have locks already.
-if os.environ.get("ZGREEN_TEST_PATCHED") and ("PYTEST_XDIST_WORKER" in os.environ or "-n" not in sys.argv):
+if os.environ.get("ZGREEN_TEST_PATCHED"):
     import warnings
 
     from gevent import monkey
@@ -19,6 +16,7 @@ if os.environ.get("ZGREEN_TEST_PATCHED") and ("PYTEST_XDIST_WORKER" in os.enviro
         monkey.patch_all()
 
 import gc
+import sys
 import weakref
 
 import gevent

@@ -49,15 +49,20 @@ class _Last:
     as the thread is ending. Called from here there are none of ours.
     """
 
-    hubs: ClassVar[deque[gevent.hub.Hub]] = deque()  # each thread appends its own, and takes it
+    # each thread appends its own, and takes it; with what is called as the last that the thread does
+    hubs: ClassVar[deque[tuple[gevent.hub.Hub, Callable[[], Any]]]] = deque()
 
     def __del__(self) -> None:
         for _ in range(len(self.hubs)):
-            hub = self.hubs.popleft()
+            hub, then = self.hubs.popleft()
             if hub.thread_ident != _get_ident():
-                self.hubs.append(hub)
-            elif hub.loop is not None:
-                hub.destroy(destroy_loop=True)
+                self.hubs.append((hub, then))
+                continue
+            try:
+                if hub.loop is not None:
+                    hub.destroy(destroy_loop=True)
+            finally:
+                then()
 
 
 class Link:
@@ -152,9 +157,9 @@ class Link:
         self._inbox.clear()
         self.reports.forget()
 
-    def bury_hub(self) -> None:
-        """Have the hub destroyed: its thread has ended, on which this is called."""
-        _Last.hubs.append(self.hub)
+    def bury_hub(self, then: Callable[[], Any]) -> None:
+        """Have the hub destroyed, and *then* called: its thread has ended, on which this is called."""
+        _Last.hubs.append((self.hub, then))
 
     # ------------------------------------------------------------------ answers and mail
 

@@ -96,7 +96,8 @@ class Shutdown:
     def __init__(self, thread: OwningThread) -> None:
         self.thread = thread
         self._greenlet: gevent.Greenlet[..., None] | None = None  # does the work; the hub's thread alone
-        self._exit_ends: _Ends | None = None  # the exiting thread alone
+        self._exit_ends: _Ends | None = None  # the exiting thread alone, or that which has set `claim`
+        self.claim: Any = None  # under `_claims`: see `_hub_thread_ended`
         thread.on_hub_thread_end = self._hub_thread_ended
         watch(self)
 
@@ -236,15 +237,22 @@ class Shutdown:
 
         All pumps of the hub are brought down here, as at exit, and so is the hub: no greenlet of it can run again.
         """
-        if _exited:  # the interpreter takes the marks of threads away that still run
-            return
         hub = self.thread.link.hub
-        ended = [one for one in tuple(_watched) if isinstance(one, Shutdown) and one.thread.link.hub is hub]
-        bring_down(ended, park=False)
-        for one in ended:
-            one._leave_dead_hub()
-            _watched.discard(one)
-        self.thread.link.bury_hub()
+        claim = _allocate_lock()
+        claim.acquire()
+        with _claims:
+            if _exited:  # the interpreter takes the marks of threads away that still run
+                return
+            ended = [one for one in tuple(_watched) if isinstance(one, Shutdown) and one.thread.link.hub is hub]
+            for one in ended:
+                one.claim = claim
+        try:  # an exit that begins meanwhile leaves these to this thread, and waits for it
+            bring_down(ended, park=False)
+            for one in ended:
+                one._leave_dead_hub()
+                _watched.discard(one)
+        finally:
+            self.thread.link.bury_hub(claim.release)
 
     def _leave_dead_hub(self) -> None:
         thread, deadline = self.thread, Deadline(GRACE)
@@ -287,7 +295,8 @@ class Watched(Protocol):
 _watched: weakref.WeakSet[Watched] = weakref.WeakSet()
 _registered = False  # survives a fork, as what was registered does
 _multiprocess_pid = 0
-_exited = False  # the exiting thread writes: `_at_exit` has begun
+_claims = _allocate_lock()  # held for a moment, by the exiting thread and by threads that end
+_exited = False  # the exiting thread writes, under `_claims`: `_at_exit` has begun
 
 
 def watch(one: Watched) -> None:
@@ -340,10 +349,15 @@ def _say_what_is_waited_for(ones: Sequence[Shutdown], deadline: Deadline) -> Non
 
 def _at_exit(park: bool = True) -> None:
     global _exited
-    _exited = True
-    ones = list(_watched)
+    late = Deadline(LINGER).later(GRACE)
+    with _claims:
+        _exited = True
+        ones = list(_watched)
+    claims = {one.claim for one in ones if isinstance(one, Shutdown) and one.claim is not None}
     try:
-        bring_down(ones, park)
+        bring_down([one for one in ones if not (isinstance(one, Shutdown) and one.claim in claims)], park)
+        for claim in claims:
+            claim.acquire(True, late.left() or 0.0)
     except KeyboardInterrupt:  # the user does not want to wait; a traceback would say nothing
         queued = sum(one.queued() for one in ones if isinstance(one, Shutdown))
         if queued:
@@ -368,6 +382,8 @@ def _after_fork() -> None:
     Its hub gets a loop of its own: until then it works on the epoll descriptor that it shares with the parent, and what
     it stops to watch the parent would not hear any more.
     """
+    global _claims
+    _claims = _allocate_lock()  # another thread may have held it
     ones = tuple(_watched)
     _watched.clear()
     hub = gevent._hub_local.get_hub_if_exists()
