@@ -28,6 +28,7 @@ native = Extension(
             "_native_message.pxi",
             "_native_pipe.pxi",
             "core.hpp",
+            "core_looking.hpp",
             "core_message.hpp",
             "core_pipe.hpp",
             "core_poller.hpp",

@@ -93,18 +93,19 @@ def test_steps(build, flags):
 
 
 @SANITIZERS
-@pytest.mark.parametrize("closing", [(), ("--closing",)], ids=["whole", "closing"])
+@pytest.mark.parametrize("closing", [(), ("--closing",), ("--looking",)], ids=["whole", "closing", "looking"])
 @pytest.mark.parametrize("serialised", ["serialised", "unserialised"])
 def test_hammer(build, flags, serialised, closing):
     """Many threads over the scripted libzmq: no wake-up is lost, nor a message; no data race."""
     run(build(HAMMER, flags), serialised, *closing, *ROUNDS)
 
 
+@pytest.mark.parametrize("looking", [(), ("--looking",)], ids=["sleeping", "looking"])
 @SANITIZERS
-def test_alternating(build, flags):
+def test_alternating(build, flags, looking):
     """Two threads, of which one always waits for the other: no wake-up is lost."""
     # most where it is the fastest: what is looked for lasts some nanoseconds
-    run(build(HAMMER, flags), "alternating", *ROUNDS, "--rounds", "5" if flags else "20")
+    run(build(HAMMER, flags), "alternating", *looking, *ROUNDS, "--rounds", "5" if flags else "20")
 
 
 # Not under ThreadSanitizer: libzmq is not compiled with it, so it would not see how libzmq orders its threads.

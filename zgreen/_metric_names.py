@@ -29,6 +29,11 @@ GAUGES = (
     ("largest_send", "largest_send_messages", "The most messages sent in one turn."),
     ("largest_receive", "largest_receive_messages", "The most messages received in one turn."),
 )
+# What pumps alone have.
+COUNTERS_OF_PUMPS = (
+    ("busy_wait_hits", "busy_wait_hits", "Times that the owning thread looked before it slept, and found work."),
+    ("busy_wait_misses", "busy_wait_misses", "Times that the owning thread looked before it slept, and found none."),
+)
 OF_PUMPS = (("channels", "channels", "Open channels."),)
 OF_CHANNELS = (
     ("putters", "putters", "Greenlets and threads that wait to put."),

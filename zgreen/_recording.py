@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 
 from . import Pump, PumpStatistics
 from ._hub import seam
-from ._metric_names import CAUSES, COUNTERS, GAUGES, OF_PUMPS
+from ._metric_names import CAUSES, COUNTERS, COUNTERS_OF_PUMPS, GAUGES, OF_PUMPS
 
 
 class Recorder:
@@ -26,7 +26,8 @@ class Recorder:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._counters = {
-            field: Counter(f"zgreen_pump_{name}", text, ["pump"], registry=None) for field, name, text in COUNTERS
+            field: Counter(f"zgreen_pump_{name}", text, ["pump"], registry=None)
+            for field, name, text in (*COUNTERS, *COUNTERS_OF_PUMPS)
         }
         self._causes = {
             field: Counter(f"zgreen_pump_{name}", text, ["pump", "cause"], registry=None)

@@ -23,7 +23,7 @@ except ImportError as error:
 from . import Channel, ChannelStatistics, Pump, PumpStatistics
 from ._arguments import check_seconds
 from ._hub import seam
-from ._metric_names import CAUSES, COUNTERS, GAUGES, OF_CHANNELS, OF_PUMPS
+from ._metric_names import CAUSES, COUNTERS, COUNTERS_OF_PUMPS, GAUGES, OF_CHANNELS, OF_PUMPS
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _recorder: Any = None  # this process's, or the parent's; the hub's thread that records
@@ -70,19 +70,21 @@ class Collector(_Collector):
             up.add_metric([pump.name], 0 if pump.closed else 1)
         yield up
         rows: list[_Row] = [([pump.name], pump.statistics()) for pump in self._pumps]
-        yield from _families("zgreen_pump_", ["pump"], rows, (*GAUGES, *OF_PUMPS))
+        yield from _families("zgreen_pump_", ["pump"], rows, (*COUNTERS, *COUNTERS_OF_PUMPS), (*GAUGES, *OF_PUMPS))
         if self._channels:
             rows = [_row(pump, number, channel) for pump in self._pumps for number, channel in seam.numbered(pump)]
             labels = ["pump", "channel", "socket_type", "endpoint"]
-            yield from _families("zgreen_channel_", labels, rows, (*GAUGES, *OF_CHANNELS))
+            yield from _families("zgreen_channel_", labels, rows, COUNTERS, (*GAUGES, *OF_CHANNELS))
 
 
 def _row(pump: Pump, number: int, channel: Channel) -> _Row:
     return [pump.name, str(number), channel.socket_type, channel.last_endpoint], channel.statistics()
 
 
-def _families(prefix: str, labels: list[str], rows: list[_Row], gauges: tuple[Any, ...]) -> Iterator[Metric]:
-    for field, name, text in COUNTERS:
+def _families(
+    prefix: str, labels: list[str], rows: list[_Row], counters: tuple[Any, ...], gauges: tuple[Any, ...]
+) -> Iterator[Metric]:
+    for field, name, text in counters:
         counter = CounterMetricFamily(prefix + name, text, labels=labels)
         for values, statistics in rows:
             counter.add_metric(values, getattr(statistics, field))

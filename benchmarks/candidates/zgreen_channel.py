@@ -26,7 +26,7 @@ def channel(pump: zgreen.Pump, kind: int, endpoint: str, hwm: int = 1000) -> zgr
 
 
 def pump_of(spec: SimpleNamespace) -> zgreen.Pump:
-    return zgreen.Pump("benchmark", engine=spec.engine)
+    return zgreen.Pump("benchmark", engine=spec.engine, busy_wait=getattr(spec, "busy_wait", None))
 
 
 def probe(spec: SimpleNamespace) -> dict[str, str]:

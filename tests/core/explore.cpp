@@ -13,6 +13,7 @@
 
 #include "explore_commands.hpp"
 #include "explore_lanes.hpp"
+#include "explore_looking.hpp"
 #include "explore_once.hpp"
 
 #include <cstring>
@@ -79,11 +80,17 @@ static const Scenario kScenarios[] = {
     {"tried_without_a_peer", 2, tried_without_a_peer, 0},
     {"taken_back", 2, taken_back, 0},
     {"writable", 2, writable, 0},
+    {"looking_put", 2, looking_put, 0},
+    {"looking_mail", 3, looking_mail, 0},
+    {"looking_get", 2, looking_get, 0},
+    {"looking_arriving", 1, looking_arriving, 0},
+    {"looking_close", 1, looking_close, 0},
 };
 
 // One schedule; false: it failed.
 static bool run_one(const Scenario &scenario, std::string &state) {
     sync::files = sync::Files();
+    looking_process.store(0);  // a schedule that failed may have left it
     scheduler.clear();
     thread_without = -1;
     scheduler.time_limit = scenario.time_limit;

@@ -145,6 +145,15 @@ class Scheduler {
         trace_.push_back(fibers_[current_]->name + "\t" + source(place));
         traced_ = true;
     }
+    // The thread that calls lets any other go on, which is no preemption, and so much time passes.
+    void give_way(double seconds) {
+        traced_ = false;
+        if (!running() || quiet_) return;
+        if (++steps_ > kMaxSteps) fail("the threads go on without end");
+        now_ += seconds;
+        if (tracing_) trace_.push_back(fibers_[current_]->name + "\tlets others go on");
+        pick(current_, true);
+    }
     void result(long long value) {  // what was read there, for the trace
         if (traced_) trace_.back() += "  -> " + std::to_string(value);
     }
@@ -255,10 +264,10 @@ class Scheduler {
         return fiber.state == State::Ready;
     }
 
-    // Which thread goes on, instead of `me`; returns when `me` does.
-    void pick(int me) {
-        Options options = list_options(me);
-        while (options.size == 0 && pass_time()) options = list_options(me);
+    // Which thread goes on, instead of `me`; returns when `me` does. `free`: it is no preemption.
+    void pick(int me, bool free = false) {
+        Options options = list_options(me, free);
+        while (options.size == 0 && pass_time()) options = list_options(me, free);
         if (options.size == 0) return go(me, -1);
         uint8_t choice = 0;
         if (options.size > 1) {
@@ -267,17 +276,17 @@ class Scheduler {
             choice = trail_[depth_++].pick;
         }
         const int chosen = options.threads[choice];
-        if (me >= 0 && chosen != me && can_go_on(*fibers_[me])) {
+        if (!free && me >= 0 && chosen != me && can_go_on(*fibers_[me])) {
             ++preemptions_;
             if (tracing_) trace_.push_back(fibers_[me]->name + "\t-- is preempted --");
         }
         go(me, chosen);
     }
-    Options list_options(int me) const {
+    Options list_options(int me, bool free) const {
         Options options;
         const bool can = me >= 0 && can_go_on(*fibers_[me]);
         if (can) options.add(size_t(me));
-        if (can && preemptions_ >= bound_) return options;
+        if (can && !free && preemptions_ >= bound_) return options;
         for (size_t i = 0; i < fibers_.size(); ++i)
             if (int(i) != me && can_go_on(*fibers_[i])) options.add(i);
         return options;

@@ -157,5 +157,6 @@ inline int poll(pollfd *fds, size_t n, int milliseconds, EXPLORE_HERE) {
 }
 
 inline double now() { return scheduler.now(); }
+inline void yield() { scheduler.give_way(1e-4); }
 
 }  // namespace zgreen::sync

@@ -135,6 +135,8 @@ class World {
         push.make_room(room);
         MUST(core->attach(out, static_cast<scripted::Socket *>(&push), push.fd) == 0);
     }
+    // The owner looks before it sleeps, two times at most (see sync::yield); before the sockets are made.
+    void look_before_sleep() { core = std::make_unique<Core>(stepwise_api(), own_fd, own_fd, hub_fd, 1.5e-4); }
     void make_in(size_t in_max, Overflow overflow = Overflow::Block) {
         in = core->make_pipe(scripted::kPull, 1, in_max, overflow);
         getters = std::make_unique<Line>(*this, in->message, [this] { return in->waiting() > 0; });
@@ -149,6 +151,7 @@ class World {
     }
     void start() {  // the owning thread has parked what it can
         for (int i = 0; i < 4; ++i) core->step(0);
+        core->step(1e-3);  // a short wait: no time passes here
         scheduler.spawn("owner", [this] { own(); }, false);
     }
 

@@ -212,6 +212,7 @@ struct Options {
     bool serialised = true, closing = false, alternating = false;
     std::string libzmq;
     unsigned seed = 1, rounds = 1, messages = 400;
+    double busy_wait = 0;  // of the owning thread
 };
 
 static std::unique_ptr<Network> make_network(const Options &options, unsigned seed) {
@@ -227,7 +228,7 @@ class Hammer {
   public:
     Hammer(const Options &options, unsigned seed)
         : options_(options), seed_(seed), messages_(options.messages), network_(make_network(options, seed)), api_(network_->api()),
-          core_(std::make_unique<Core>(api_, own_fd_.fd, own_fd_.fd, hub_fd_.fd)),
+          core_(std::make_unique<Core>(api_, own_fd_.fd, own_fd_.fd, hub_fd_.fd, options.busy_wait)),
           releases_(std::make_shared<Releases>(hub_fd_.fd)), outcomes_(kMaxTokens) {
         for (uint32_t i = 0; i < kLinks; ++i) {
             Link &link = links_[i];
@@ -690,7 +691,7 @@ static uint64_t alternate(const Options &options, unsigned seed) {
     const std::unique_ptr<Network> network = make_network(options, seed);
     const Api api = network->api();
     const Fd own_fd, hub_fd, foreign_fd, mail_fd;
-    auto core = std::make_unique<Core>(api, own_fd.fd, own_fd.fd, hub_fd.fd);
+    auto core = std::make_unique<Core>(api, own_fd.fd, own_fd.fd, hub_fd.fd, options.busy_wait);
     auto out = core->make_pipe(scripted::kPush, 10, 10, Overflow::Block);
     auto in = core->make_pipe(scripted::kPull, 10, 1, Overflow::Block);
     std::atomic<bool> stop{false};
@@ -782,6 +783,7 @@ int main(int argc, char **argv) {
         else if (name == "unserialised") options.serialised = false;
         else if (name == "alternating") options.alternating = true;
         else if (name == "--closing") options.closing = true;
+        else if (name == "--looking") options.busy_wait = 200e-6;
         else if (name == "--libzmq") options.libzmq = value();
         else if (name == "--seed") options.seed = unsigned(std::stoul(value()));
         else if (name == "--rounds") options.rounds = unsigned(std::stoul(value()));

@@ -1946,6 +1946,110 @@ TEST(no_memory_at_attach) {
     }
 }
 
+// ------------------------------------------------------------------------------------------------ looking before sleep
+
+TEST(short_waits_grant_a_look_and_long_ones_take_it_away) {
+    (void)w;
+    Grant grant(200e-6);
+    EQUAL(grant.at(1), 0.0);
+    grant.waited(200e-6);
+    EQUAL(grant.at(1), 200e-6);
+    grant.waited(201e-6);
+    EQUAL(grant.at(1), 100e-6);
+    grant.waited(1);
+    EQUAL(grant.at(1), 50e-6);
+    grant.waited(10e-6);
+    EQUAL(grant.at(1), 200e-6);
+    for (int i = 0; i < 6; ++i) grant.waited(1);
+    EQUAL(grant.at(1), 200e-6 / 64);
+    grant.waited(1);  // less than 2 us would be left
+    EQUAL(grant.at(1), 0.0);
+    grant.waited(0);
+    EQUAL(grant.at(1), 200e-6);
+    CHECK(!Grant(0).is_set());
+}
+
+TEST(a_look_that_comes_late_withdraws_the_grant_for_longer_each_time) {
+    (void)w;
+    Grant grant(200e-6);
+    grant.waited(0);
+    CHECK(!grant.withdrawn(Grant::kLate, 100));
+    EQUAL(grant.at(100), 200e-6);
+    double now = 100, pause = Grant::kFirstPause;
+    for (int i = 0; i < 20; ++i) {
+        CHECK(grant.withdrawn(2 * Grant::kLate, now));
+        grant.waited(0);  // short waits do not give it back
+        EQUAL(grant.at(now), 0.0);
+        EQUAL(grant.at(now + 0.99 * pause), 0.0);
+        now += 1.01 * pause;
+        EQUAL(grant.at(now), 200e-6);
+        pause = std::min(2 * pause, Grant::kLongestPause);
+    }
+    now += Grant::kForgiven * Grant::kLongestPause;  // all went well for long
+    CHECK(grant.withdrawn(1, now));
+    EQUAL(grant.at(now + 0.99 * Grant::kFirstPause), 0.0);
+    EQUAL(grant.at(now + 1.01 * Grant::kFirstPause), 200e-6);
+}
+
+TEST(one_thread_of_a_process_looks_at_a_time) {
+    (void)w;
+    Looking a(1000), b(1000);
+    for (Looking *looking : {&a, &b}) {
+        CHECK(!looking->begin(-1));
+        looking->slept();
+    }
+    CHECK(a.begin(-1));
+    CHECK(a.go_on());
+    CHECK(!b.begin(-1));
+    a.found();
+    CHECK(b.begin(0));
+    CHECK(!b.go_on());  // the timeout is over
+    CHECK(a.begin(-1));
+    a.found();
+    EQUAL(a.hits.load(), 2u);
+    EQUAL(a.misses.load(), 0u);
+    EQUAL(b.misses.load(), 1u);
+    looking_process.store(1);  // as a fork leaves it while a thread of the parent looks
+    CHECK(a.begin(-1));
+    {
+        Looking c(1000);
+        c.begin(-1);
+        c.slept();
+        CHECK(!c.begin(-1));
+        a.found();
+        CHECK(c.begin(-1));
+    }  // it ends in the middle of a look
+    CHECK(a.begin(-1));
+    a.found();
+}
+
+static std::function<void()> at_events;  // called as the events of a socket are read, once
+
+TEST(a_look_finds_what_comes_to_a_socket_and_to_the_inbox) {
+    w.api.getsockopt = [](void *socket, int option, void *value, size_t *size) {
+        if (at_events) std::exchange(at_events, nullptr)();
+        return WithPlenty<on::getsockopt>::call(socket, option, value, size);
+    };
+    w.core = std::make_unique<Core>(w.api, w.own.fd, w.own.fd, w.hub_fd.fd, 1000);
+    End &push = w.open(on::kPush), &pull = w.open(on::kPull);
+    push.socket->make_room(1);
+    w.settle();
+    w.core->step(1e-3);  // a short wait, in which nothing comes
+    EQUAL(w.core->wakeups.load(), 1u);
+    pull.socket->arrive(Frames{"a"});
+    w.core->step(-1);
+    EQUAL(w.core->looking.hits.load(), 1u);
+    at_events = [&] { CHECK(w.push(push, {"b"})); };  // after the pass has taken what was in the inbox
+    w.core->step(-1);
+    EQUAL(w.core->looking.hits.load(), 2u);
+    EQUAL(w.pop(pull), Frames{"a"});
+    w.settle();
+    EQUAL(push.socket->taken, std::vector<Frames>{{"b"}});
+    EQUAL(w.core->wakeups.load(), 1u);
+    EQUAL(w.core->looking.misses.load(), 0u);
+    EQUAL(w.own.rings(), 0u);  // it has not said that it sleeps
+}
+
 int main() {
     int passed = 0, failed = 0;
     for (const Test &test : tests) {

@@ -224,6 +224,7 @@ class Engine(Protocol):
     ended: bool  # set before the last look into the mailbox: see `post`
     failure: BaseException | None  # why it ended, if it ended by itself
     wakeups: int  # how often the owning thread has slept; that thread writes, any reads
+    busy_waits: tuple[int, int]  # how often it looked before it slept: found something, found nothing; likewise
 
     def make_pipe(
         self,
@@ -323,7 +324,9 @@ class EngineClass(Protocol):
 
     *hub*: the hub's mailbox. *on_end*: the hub calls it when the engine has ended. *epoll*: select.epoll, or None where
     there is none. *owns_context*: the engine terminates the context at its end. *start_thread*:
-    _thread.start_new_thread, or None. For both: as they were before monkey.patch_all.
+    _thread.start_new_thread, or None. For both: as they were before monkey.patch_all. *busy_wait*: for how many seconds
+    at most the owning thread looks for work before it sleeps; None: as the engine finds best. The Python engine never
+    does.
     """
 
     def __call__(
@@ -334,4 +337,5 @@ class EngineClass(Protocol):
         epoll: Callable[[], Any] | None,
         owns_context: bool,
         start_thread: Callable[..., Any] | None,
+        busy_wait: float | None,
     ) -> Engine: ...

@@ -169,8 +169,12 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         uint64_t number
         int error
 
+    cdef cppclass Looking:
+        atomic[uint64_t] hits
+        atomic[uint64_t] misses
+
     cdef cppclass Core:
-        Core(const Api &, int, int, int) except +raise_os_error
+        Core(const Api &, int, int, int, double) except +raise_os_error
         const Api api
         HubBox hub
         Counts out_hub
@@ -179,6 +183,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         Counts in_hub
         vector[Event] events
         atomic[uint64_t] wakeups
+        Looking looking
         @staticmethod
         double now()
         shared_ptr[Pipe] make_pipe(int, size_t, size_t, Overflow, size_t, size_t) except +

@@ -24,6 +24,7 @@ class NativeEngine(Commands):
         epoll: Callable[[], Any] | None = ...,
         owns_context: bool = ...,
         start_thread: Callable[..., Any] | None = ...,
+        busy_wait: float | None = ...,
     ) -> None: ...
     def make_pipe(
         self,

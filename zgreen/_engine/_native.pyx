@@ -43,14 +43,15 @@ include "_native_core.pxi"
 include "_native_pipe.pxi"
 
 cdef uint64_t NO_TARGET = <uint64_t> -1
+BUSY_WAIT = 200e-6  # seconds; the default of `Pump`
 
 
 class NativeMailbox(Mailbox):
     """The owning thread sleeps in core.hpp, so that is what must know that there is mail."""
 
-    def __init__(self, hub):
+    def __init__(self, hub, busy_wait):
         super().__init__()
-        self.core = _Core(self.signaler, hub)
+        self.core = _Core(self.signaler, hub, busy_wait)
 
     def send(self, item):
         self._items.append(item)
@@ -62,17 +63,26 @@ class NativeEngine(Commands):
 
     name = "native"
 
-    def __init__(self, context, hub, on_end, epoll=None, owns_context=True, start_thread=None):
+    def __init__(
+        self, context, hub, on_end, epoll=None, owns_context=True, start_thread=None, busy_wait=None
+    ):
+        self._busy_wait = BUSY_WAIT if busy_wait is None else busy_wait
+        if _cores() == 1:  # whatever it looks for could not come meanwhile
+            self._busy_wait = 0.0
         super().__init__(context, hub, on_end, owns_context, start_thread)
         self._core = self.mailbox.core
         self._watched = {}  # the owning thread alone: what the core calls a descriptor -> its Farewell
 
     def _make_mailbox(self):
-        return NativeMailbox(self._hub)
+        return NativeMailbox(self._hub, self._busy_wait)
 
     @property
     def wakeups(self):
         return self._core.wakeups()
+
+    @property
+    def busy_waits(self):
+        return self._core.busy_waits()
 
     # ---- hub side
 
@@ -154,6 +164,11 @@ def _complete(hub, reply, number):
         reply()
     else:
         reply.mailbox.send(reply)
+
+
+def _cores():
+    """How many cores the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _refuse(owner, frames, number):

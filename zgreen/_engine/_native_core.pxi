@@ -18,7 +18,7 @@ cdef class _Core:
     cdef vector[Notice] notices  # taken from the owning thread; the hub
     cdef size_t told  # so many of them, from the first, were passed on; the hub
 
-    def __cinit__(self, signaler, hub):
+    def __cinit__(self, signaler, hub, double busy_wait):
         hub_signaler = hub.signaler
         self.pid = getpid()
         self.signaler = signaler
@@ -26,7 +26,9 @@ cdef class _Core:
         self.replies = {}
         self.pipes = weakref.WeakValueDictionary()
         self.releases = Releases.make(hub_signaler.ring_fileno())  # first: __dealloc__ of a Core needs them
-        self.core = new Core(api, signaler.fileno(), signaler.ring_fileno(), hub_signaler.ring_fileno())
+        self.core = new Core(
+            api, signaler.fileno(), signaler.ring_fileno(), hub_signaler.ring_fileno(), busy_wait
+        )
 
     def __dealloc__(self):
         if self.core is not NULL and getpid() == self.pid:
@@ -75,6 +77,9 @@ cdef class _Core:
 
     def wakeups(self):
         return self.core.wakeups.load()
+
+    def busy_waits(self):
+        return self.core.looking.hits.load(), self.core.looking.misses.load()
 
     # ---- the hub
 

@@ -51,6 +51,7 @@ class PythonEngine(Commands):
         epoll: Callable[[], Any] | None = None,
         owns_context: bool = True,
         start_thread: Callable[..., Any] | None = None,
+        busy_wait: float | None = None,  # noqa: ARG002 (see `_api.EngineClass`)
     ) -> None:
         super().__init__(context, hub, on_end, owns_context, start_thread)
         self._streak = Streak()
@@ -60,6 +61,7 @@ class PythonEngine(Commands):
         self._closing: set[Pipe] = set()  # these have a deadline
         self._stalled: dict[Pipe, float] = {}  # and when to try again
         self.wakeups = 0  # the owning thread writes, any reads
+        self.busy_waits = (0, 0)  # it never looks before it sleeps: it would keep the GIL from the hub
         self._poller.register(self.mailbox.signaler.fileno())
 
     # ------------------------------------------------------------------ hub side

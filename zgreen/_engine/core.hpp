@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "core_looking.hpp"
 #include "core_message.hpp"
 #include "core_pipe.hpp"
 #include "core_poller.hpp"
@@ -41,8 +42,9 @@ struct Event {  // for the caller of step(), in the owning thread
 
 class Core : public Shared {
   public:
-    Core(const Api &api, int own_fd, int own_ring_fd, int hub_ring_fd)
-        : Shared(api, own_ring_fd, hub_ring_fd), own_fd_(own_fd) {
+    // `busy_wait`: seconds, the longest look before a sleep; see Looking.
+    Core(const Api &api, int own_fd, int own_ring_fd, int hub_ring_fd, double busy_wait = 0)
+        : Shared(api, own_ring_fd, hub_ring_fd), looking(busy_wait), own_fd_(own_fd) {
         if (poller_.add(own_fd, 0) < 0) fail("epoll_ctl");
     }
     ~Core() {
@@ -64,6 +66,7 @@ class Core : public Shared {
     // --- owning thread
     std::vector<Event> events;  // the findings of step(), which its caller takes
     sync::atomic<uint64_t> wakeups{0};  // how often it has slept; it writes, any thread reads
+    Looking looking;
 
     int attach(const std::shared_ptr<Pipe> &pipe, void *socket, int fd) {
         ready_.push_back(pipe);  // what may throw comes first; with no descriptor it is passed over
@@ -148,13 +151,9 @@ class Core : public Shared {
     }
 
     void poll(double timeout) {
-        if (!ready_.empty() || !inbox.sleep()) timeout = 0;
-        int milliseconds = -1;
-        if (timeout >= 0) milliseconds = timeout * 1000 >= INT_MAX ? INT_MAX : int(std::ceil(timeout * 1000));
         numbers_.clear();
-        poller_.wait(milliseconds, numbers_);
-        if (milliseconds != 0) count(wakeups);
-        inbox.wake_up();
+        if (timeout == 0 || !ready_.empty()) poller_.wait(0, numbers_);
+        else if (!look(timeout)) sleep(timeout);
         for (const uint64_t number : numbers_) {
             if (number == 0) {
                 drain();
@@ -164,6 +163,30 @@ class Core : public Shared {
             if (found != pipes_.end()) make_ready(*found->second);
             else events.push_back(Event{EventKind::Readable, number, 0});
         }
+    }
+
+    // Look for work for a while, if that is worth it; whether there is some. Meanwhile no thread rings, as this one has
+    // not said that it sleeps: so it looks once more when it has.
+    bool look(double timeout) {
+        if (!looking.begin(timeout)) return false;
+        do {
+            poller_.wait(0, numbers_);
+            if (!numbers_.empty() || inbox.has_any()) {
+                looking.found();
+                return true;
+            }
+        } while (looking.go_on());
+        return false;
+    }
+
+    void sleep(double timeout) {
+        if (!inbox.sleep()) timeout = 0;
+        int milliseconds = -1;
+        if (timeout >= 0) milliseconds = timeout * 1000 >= INT_MAX ? INT_MAX : int(std::ceil(timeout * 1000));
+        poller_.wait(milliseconds, numbers_);
+        if (milliseconds != 0) count(wakeups);
+        inbox.wake_up();
+        looking.slept();
     }
 
     void drain() {

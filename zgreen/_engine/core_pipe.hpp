@@ -50,6 +50,7 @@ class Inbox {
         into.swap(touched_);
         return std::exchange(all_, false);
     }
+    bool has_any() const { return any_.load() || mail_.load(); }
     bool sleep() {  // say "asleep", then look once more; whether there is nothing to take
         asleep_.store(true);
         return !any_.load() && !mail_.load();

@@ -15,6 +15,7 @@
 #include <mutex>
 
 #include <poll.h>
+#include <sched.h>
 #include <unistd.h>
 
 namespace zgreen::sync {
@@ -34,6 +35,8 @@ inline double now() {  // seconds
     using namespace std::chrono;
     return duration<double>(steady_clock::now().time_since_epoch()).count();
 }
+
+inline void yield() { ::sched_yield(); }  // let other threads run on this core
 
 }  // namespace zgreen::sync
 

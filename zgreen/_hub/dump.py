@@ -47,6 +47,7 @@ def picture_of_pump(name: str, state: str, statistics: PumpStatistics, awaited: 
     lines = [
         f"{name}: {state}, {statistics.channels} channels",
         f"  woken: {statistics.thread_wakeups} times the owning thread, {statistics.hub_wakeups} times the hub",
+        f"  looks before it slept: {statistics.busy_wait_hits} found work, {statistics.busy_wait_misses} found none",
         f"  commands and sends that the owning thread has not answered: {awaited}",
         f"  last error: {statistics.last_error or 'none'}",
     ]

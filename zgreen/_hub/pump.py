@@ -38,6 +38,11 @@ class Pump:
     :param io_threads: of the pump's own context.
     :param engine: ``"native"`` or ``"python"``; default: the environment's ``ZGREEN_ENGINE``, else the fastest that is
         built.
+    :param busy_wait: for how many seconds at most the owning thread looks for work before it sleeps; 0: never. Default:
+        200 us. It looks only when its last waits were shorter than that, and lets other threads run between two looks.
+        So it is woken sooner, and for less, while messages come and go; then it may use up to a whole core. An idle
+        pump never looks, nor does one in a process with a single core, nor, for some time, one whose core other threads
+        need. One pump of a process looks at a time. The Python engine takes this and ignores it.
 
     A pump belongs to the hub of the thread that makes it. ``with Pump() as pump:`` starts it and shuts it down. A
     running pump keeps the hub's loop alive, as a running server does: ``gevent.wait()`` without arguments does not end.
@@ -56,6 +61,7 @@ class Pump:
         context: zmq.Context[Any] | None = None,
         io_threads: int = 1,
         engine: str | None = None,
+        busy_wait: float | None = None,
     ) -> None:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a str or None, not {type(name).__name__}")
@@ -65,12 +71,15 @@ class Pump:
             raise ValueError("context is terminated: make a new one")
         if not isinstance(io_threads, int) or isinstance(io_threads, bool) or io_threads < 1:
             raise ValueError(f"io_threads must be a positive int, not {io_threads!r}")
+        check_seconds("busy_wait", busy_wait)
         engine_class = choose(engine)
         self._name = name if name is not None else f"pump-{next(_numbers)}"
         self._context: zmq.Context[Any] = zmq.Context(io_threads) if context is None else context
         if context is None:
             self._context.set(zmq.MAX_SOCKETS, _MAX_SOCKETS)
-        self._thread = OwningThread(repr(self), gevent.get_hub(), self._context, context is None, engine_class)
+        self._thread = OwningThread(
+            repr(self), gevent.get_hub(), self._context, context is None, engine_class, busy_wait
+        )
         self._shutdown = Shutdown(self._thread)
         self._thread.face = weakref.ref(self, self._shutdown.dropped)
 

@@ -136,7 +136,9 @@ class PumpStatistics(NamedTuple):
     *channels*: the open ones; *pending* and *waiting*: in those. *unsent* counts messages of channels closed so far
     that were not sent. *peak_pending*, *peak_waiting*, *largest_send*, *largest_receive*: of the one channel that had
     the most. *hub_wakeups*: how often the hub was woken by the owning thread; *thread_wakeups*: how often the owning
-    thread has slept and gone on. *last_error*: the last of any channel's, or why the pump broke. The others are those
+    thread has slept and gone on. *last_error*: the last of any channel's, or why the pump broke. *busy_wait_hits*,
+    *busy_wait_misses*: how often the owning thread, before it slept, looked for work for a while and found some, or
+    found none (``Pump(busy_wait=)``). The others are those
     of :class:`ChannelStatistics`, added up.
     """
 
@@ -165,6 +167,8 @@ class PumpStatistics(NamedTuple):
     hub_wakeups: int
     thread_wakeups: int
     last_error: str | None
+    busy_wait_hits: int
+    busy_wait_misses: int
 
     @property
     def mean_send(self) -> float:
@@ -177,7 +181,7 @@ class PumpStatistics(NamedTuple):
         return _mean(self.received, self.receive_turns)
 
 
-NOTHING = PumpStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, NONE, NONE, 0, 0, 0, 0, 0, 0, None)
+NOTHING = PumpStatistics(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, NONE, NONE, 0, 0, 0, 0, 0, 0, None, 0, 0)
 
 
 def _places(*names: str) -> tuple[tuple[int, int], ...]:

@@ -60,15 +60,22 @@ class OwningThread:
     """One OS thread that owns ZeroMQ sockets, as the hub side sees it."""
 
     def __init__(
-        self, name: str, hub: gevent.hub.Hub, context: zmq.Context[Any], owns_context: bool, engine: EngineClass
+        self,
+        name: str,
+        hub: gevent.hub.Hub,
+        context: zmq.Context[Any],
+        owns_context: bool,
+        engine: EngineClass,
+        busy_wait: float | None = None,
     ) -> None:
         """*name* stands in errors and logs."""
         self.name = name
         self._own_context = context if owns_context else None
         self.link = Link(hub, self._hub_thread_ended)
         self.engine: Engine = engine(
-            context, self.link.mailbox, self._engine_ended, _select_original("epoll"), owns_context, _start_thread
-        )
+            context, self.link.mailbox, self._engine_ended, _select_original("epoll"), owns_context, _start_thread,
+            busy_wait,
+        )  # fmt: skip
         self.link.look = self.engine.look
         self.exit_mailbox: Mailbox[Any] = Mailbox()  # for the way down without the hub: no descriptor may be left then
         self.events = Events(self.link, name)
@@ -208,9 +215,10 @@ class OwningThread:
         with self.state.lock:  # a member is counted once: as open, or in the past
             members = tuple(self.members)
             total = add(self._past, [member.statistics() for member in members])
+        hits, misses = self.engine.busy_waits
         return finish(total)._replace(
             channels=len(members), hub_wakeups=self.link.wakeups, thread_wakeups=self.engine.wakeups,
-            last_error=self._last_error,
+            last_error=self._last_error, busy_wait_hits=hits, busy_wait_misses=misses,
         )  # fmt: skip
 
     def unsent(self) -> int:
