@@ -731,11 +731,15 @@ def test_a_thread_with_the_ident_of_the_hubs_which_has_ended():
                         print(type(error).__name__, end=" ")
                 print(channel.close(linger=0), channel.pump.shutdown())
 
+        def use_in_threads(number):
+            use()
+            if number:
+                in_a_thread(lambda: use_in_threads(number - 1))
+
         for made in range(1, 101):
             in_a_thread(make)
             wait_for_their_end()
-            # two at a time: also the ident of the owning thread is free
-            in_a_thread(lambda: (in_a_thread(use), use()))
+            use_in_threads(8)  # at once, as the system chooses among the idents that are free
             wait_for_their_end()
             if len(channels) < made:
                 break
