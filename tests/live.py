@@ -60,13 +60,15 @@ class Events:
         self.hello = self.next("hello")
 
     def _read(self) -> Iterator[tuple[str, Any]]:
-        name = ""
+        name = "message"
         for line in self._file:
             field, _, value = line.decode().rstrip("\n").partition(": ")
             if field == "event":
                 name = value
             elif field == "data":
                 yield name, json.loads(value)
+            elif not field:
+                name = "message"
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         return self._all
@@ -81,8 +83,8 @@ class Events:
     def messages(self) -> Iterator[tuple[str, str]]:
         """Topic and text of each message, without end."""
         for name, value in self._all:
-            if name == "messages":
-                yield from (tuple(each) for each in value)
+            if name == "message":
+                yield tuple(value)
 
     def statistics_when(self, condition: Any) -> Any:
         """The first statistics that meet *condition*."""

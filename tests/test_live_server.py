@@ -139,7 +139,7 @@ def test_a_client_that_does_not_read_loses_by_its_policy_and_no_other_does(polic
         assert row["queue"] <= 300
         if policy == "disconnect":
             assert found["fanout"]["disconnected"] == 1
-            got = [int(text.split()[0]) for name, batch in slow if name == "messages" for _, text in batch]
+            got = [int(text.split()[0]) for text in (value[1] for name, value in slow if name == "message")]
             assert got == list(range(len(got)))  # nothing is missing up to its end
             assert 300 < len(got) < sent
             return

@@ -64,6 +64,18 @@ def test_the_figures(pump, application):
     getting.kill()
 
 
+def test_the_peers(pump, application):
+    def peers():
+        return [c["peers"] for c in json.loads(ask(application)[2])["pumps"][0]["channels"] if c["type"] != "PAIR"]
+
+    pull = zgreen.Channel("pull", bind="tcp://127.0.0.1:*", monitor=True, pump=pump)
+    assert peers() == [0]
+    pushes = [zgreen.Channel("push", connect=pull.last_endpoint, pump=pump) for _ in range(3)]
+    wait_for(lambda: peers() == [3, None, None, None], "three peers")
+    pushes.pop().close()
+    wait_for(lambda: peers() == [2, None, None], "two peers")
+
+
 def test_the_history_is_sampled_between_requests(pump, application, monkeypatch):
     monkeypatch.setattr("zgreen.status.snapshot.INTERVAL", 0.01)
     assert len(json.loads(ask(application)[2])["pumps"][0]["history"]) == 1

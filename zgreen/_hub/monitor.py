@@ -159,9 +159,9 @@ class Tap:
         """The name of the channel."""
         return self._lanes.name
 
-    def connected(self) -> bool:
-        """Whether a peer is connected."""
-        return any(connections.up for connections in self._connections.values())
+    def up(self) -> int:
+        """How many peers are connected, as far as is known; any thread."""
+        return sum(connections.up for connections in tuple(self._connections.values()))
 
     def forget(self, endpoint: str) -> None:
         """It was disconnected or unbound."""
@@ -268,6 +268,12 @@ def _has_one_name(endpoint: str) -> bool:
     return place == name and "%" not in place and not address.is_unspecified
 
 
+def peers_of(lanes: Lanes) -> int | None:
+    """How many peers are connected, handshake done; None if that is not known. Any thread."""
+    tap = lanes.endpoints.watcher
+    return tap.up() if isinstance(tap, Tap) and not (tap.over or tap.gap) else None
+
+
 def wait_connected(lanes: Lanes, timeout: float | None) -> bool:
     """See `Channel.wait_connected`."""
     endpoints = lanes.endpoints
@@ -279,8 +285,8 @@ def wait_connected(lanes: Lanes, timeout: float | None) -> bool:
     deadline = Deadline(timeout)
     tap = tap_of(lanes)
     with Waiting(lanes.link, "wait_connected").shown_in(lanes.waiting):
-        tap.changed.wait_until(lambda: tap.gap or tap.over or tap.connected(), deadline)
-    if not tap.gap and tap.connected():
+        tap.changed.wait_until(lambda: tap.gap or tap.over or tap.up(), deadline)
+    if not tap.gap and tap.up():
         return True
     lanes.state.check_open()
     if tap.gap:

@@ -15,6 +15,7 @@ from .._errors import ForkedError
 from . import shutdown
 from .channel import Channel
 from .many import get_many as _get_many
+from .monitor import peers_of
 from .pump import Pump
 from .received import Reader
 from .shutdown import LINGER as LINGER
@@ -88,6 +89,12 @@ def take_back(channel: Channel) -> None:
 def get_many(channel: Channel, limit: int) -> list[Any]:
     """`Channel.get_many` for the one reader of *channel*."""
     return _get_many(channel._lanes, limit, None)
+
+
+def peers(channel: Channel) -> int | None:
+    """How many peers are connected to *channel*, handshake done; None if that is not known: it is not monitored since
+    before its first bind or connect, or it is one of the cases of `Channel.wait_connected`."""
+    return peers_of(channel._lanes)
 
 
 def watch(thing: Watched) -> None:

@@ -118,7 +118,7 @@ class Service:
 
     def end_streams(self) -> None:
         """Have all streams end soon: those that wait, not those whose browser does not read."""
-        for stream in self._streams.values():
+        for stream in tuple(self._streams.values()):  # some leave meanwhile
             stream.end()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ import gevent.socket
 from gevent.pool import Pool
 from gevent.queue import Full
 
+import zgreen
 from zgreen.live import wire
 from zgreen.live.connections import Server
 from zgreen.live.service import Service
@@ -149,7 +150,10 @@ class Web:
         encoded = tuple(dict.fromkeys(_text({"prefix": prefix}, "prefix") for prefix in prefixes))
         if max(map(len, encoded)) > wire.MAX_TOPIC:
             raise Refused("400 Bad Request", f"a prefix has {wire.MAX_TOPIC} bytes at most")
-        stream.want(encoded)
+        try:
+            stream.want(encoded)
+        except (zgreen.ClosedError, zgreen.BrokenError):
+            raise Refused("404 Not Found", "the stream has ended") from None
 
 
 def _respond(

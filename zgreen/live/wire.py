@@ -6,6 +6,8 @@ import codecs
 import json
 from typing import Any
 
+from zgreen.sse import Event
+
 # The server always subscribes to this, and no publisher publishes it: a publisher that sees this
 # subscription is connected. Of a socket's subscriptions libzmq sends it last, in the order of bytes.
 CONTROL = b"\xff zgreen live"
@@ -14,13 +16,16 @@ MAX_BODY = 8192  # bytes of a POST
 MAX_TOPIC = 64  # bytes
 MAX_TEXT = 2000  # characters of a message, in a POST and on its way to a page: the rest is cut off
 MAX_PREFIXES = 16  # of one page
-BATCH = 50  # messages in one event
 
 
 def event(name: str, value: Any) -> bytes:
-    """A server-sent event; JSON has no line breaks, so its data is one line."""
-    text = json.dumps(value, separators=(",", ":"))
-    return b"event: %s\ndata: %s\n\n" % (name.encode(), text.encode())
+    """An event of the page's stream."""
+    return Event(json.dumps(value, separators=(",", ":")), event=name).encoded()
+
+
+def encode(message: tuple[bytes, ...]) -> str:
+    """A message as the data of an event, which has no name."""
+    return json.dumps(shown(message), separators=(",", ":"))
 
 
 def shown(frames: tuple[bytes, ...]) -> tuple[str, str]:

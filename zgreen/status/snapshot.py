@@ -81,6 +81,7 @@ def _pump(pump: Pump, history: History) -> dict[str, Any]:
                 "type": channel.socket_type,
                 "endpoint": channel.last_endpoint,
                 "open": not channel.closed,
+                "peers": seam.peers(channel),
                 "statistics": channel.statistics()._asdict(),
             }
             for number, channel in seam.numbered(pump)

@@ -55,15 +55,13 @@ function subscribed(prefixes) {
   redraw();
 }
 
-function messages(batch) {
+function message([topic, text]) {
   show("connected", "open");
-  state.mine += batch.length;
-  for (const [topic, text] of batch) {
-    const row = state.topics.get(topic) || { count: 0 };
-    if (!row.count && state.topics.size >= TOPICS) continue;
-    state.topics.set(topic, { count: row.count + 1, text });
-  }
-  state.log.push(...batch);
+  state.mine += 1;
+  const row = state.topics.get(topic) || { count: 0 };
+  const wanted = state.prefixes.some((prefix) => topic.startsWith(prefix)); // else it had come before the change
+  if (wanted && (row.count || state.topics.size < TOPICS)) state.topics.set(topic, { count: row.count + 1, text });
+  state.log.push([topic, text]);
   state.log.splice(0, state.log.length - ROWS);
   redraw();
 }
@@ -214,7 +212,7 @@ get("pause").addEventListener("click", (event) => {
 
 function listen() {
   const source = new EventSource("/events");
-  for (const listener of [hello, subscribed, messages, statistics]) {
+  for (const listener of [hello, subscribed, message, statistics]) {
     source.addEventListener(listener.name, (event) => listener(JSON.parse(event.data)));
   }
   source.addEventListener("end", (event) => note("subscribed", JSON.parse(event.data), true));

@@ -10,6 +10,7 @@ let paused = false;
 
 const COLUMNS = [
   ["socket", (c) => `${c.type} ${c.endpoint || "not bound or connected"}${c.open ? "" : " (closed)"}`],
+  ["peers", (c) => (c.peers === null ? "not known" : number(c.peers))],
   ["to send", (c) => queue(c.statistics.pending, c.statistics.peak_pending)],
   ["to get", (c) => queue(c.statistics.waiting, c.statistics.peak_waiting)],
   ["wait to put", (c) => number(c.statistics.putters)],
