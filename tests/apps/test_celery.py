@@ -1,4 +1,4 @@
-"""Celery with a pool of greenlets, whose tasks put to one channel of their process: each task's message arrives once."""
+"""Celery with a pool of greenlets, whose tasks put to one channel of their process: nothing is lost."""
 
 from __future__ import annotations
 
