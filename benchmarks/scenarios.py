@@ -315,25 +315,54 @@ def memory(lengths: Lengths) -> Scenario:
     )  # fmt: skip
 
 
+PUBLISHER = {"mode": "publisher", "hwm": 1000, "size": 100}
+
+
 def fan_out(lengths: Lengths) -> Scenario:
     variants = []
     for greenlets in (100, 1000, 10_000):
-        options = {"greenlets": greenlets, "size": 100, "frames": 1, "hwm": 1000, "socket_each": 0,
+        options = {"greenlets": greenlets, "size": 100, "frames": 1, "hwm": 1000, "socket_each": 0, "topic": "",
                    "seconds": 2 * lengths.seconds, "warm": lengths.warm}  # fmt: skip
-        peer = {"mode": "publisher", "hwm": 1000, "size": 100}
         candidates = (NATIVE, PYTHON, GREEN, SOCKETS)
-        variants.append(Variant(f"{greenlets}-greenlets", options, peer, candidates, peer_module="publisher"))
+        variants.append(Variant(f"{greenlets}-greenlets", options, PUBLISHER, candidates, peer_module="publisher"))
+        if greenlets == 1000:
+            variants += [
+                Variant(f"{greenlets}-greenlets-{topic}", {**options, "topic": topic}, PUBLISHER, (NATIVE, PYTHON),
+                        peer_module="publisher")
+                for topic in ("prefix", "exact")
+            ]  # fmt: skip
     return Scenario(
         "fan_out",
         "One publisher, 100 bytes, to so many greenlets of one process: by zgreen's Fanout of one SUB; by one "
         "zmq.green SUB and a gevent Queue for each greenlet; by a zmq.green SUB for each greenlet (as many as the "
-        "limit of descriptors allows, two each: see receivers). The publisher waits for its slowest subscriber.",
-        tuple(variants), (DELIVERIES, CPU_DELIVERY, RECEIVERS, PEER_BUSY), _fanned_out, ("rate", "cpu_us"), (),
+        "limit of descriptors allows, two each: see receivers). The publisher waits for its slowest subscriber. "
+        "Variants prefix and exact: subscriptions to the message's own topic, as a prefix and as a whole topic.",
+        tuple(variants), (DELIVERIES, CPU_DELIVERY, RECEIVERS, PEER_BUSY), _fanned_out, ("rate", "cpu_us"),
+        (Target("1000-greenlets-exact", "cpu_us", "at most", 1.1, of="1000-greenlets-prefix"),),
         {BLOCKING: "no greenlets", ASYNCIO: "no greenlets", CPP: "no greenlets"},
+    )  # fmt: skip
+
+
+def sse(lengths: Lengths) -> Scenario:
+    clients = 50 if lengths.quick else 500
+    options = {"clients": clients, "hwm": 1000, "socket_each": 0, "seconds": 4 * lengths.seconds, "warm": lengths.warm}
+    return Scenario(
+        "sse",
+        f"gevent's pywsgi streams what one publisher publishes, 100 bytes each, to {clients} clients as server-sent "
+        "events: zgreen.sse and a Fanout of one SUB; one zmq.green SUB and a plain gevent Queue for each client; a "
+        "zmq.green SUB for each client. The publisher waits for its slowest subscriber; the clients are one process "
+        "that only reads.",
+        (Variant("500-clients", options, PUBLISHER, (NATIVE, PYTHON, GREEN, SOCKETS), peer_module="publisher"),),
+        (DELIVERIES, CPU_DELIVERY, RECEIVERS, PEER_BUSY), _fanned_out, ("rate", "cpu_us"),
+        (
+            Target("500-clients", "rate", "at least", 3, SOCKETS),
+            Target("500-clients", "rate", "at least", 1, GREEN),
+        ),
+        {BLOCKING: "no greenlets", ASYNCIO: "no gevent server", CPP: "no gevent server"},
     )  # fmt: skip
 
 
 SCENARIOS: dict[str, Callable[[Lengths], Scenario]] = {
     function.__name__: function
-    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory, fan_out)
+    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory, fan_out, sse)
 }

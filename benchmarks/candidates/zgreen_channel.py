@@ -10,7 +10,9 @@ import zmq
 from gevent.event import Event
 
 import zgreen
+import zgreen.sse
 
+from . import _sse
 from ._endpoints import endpoints_of
 from ._fan_out import announce, count
 from ._greenlets import measure
@@ -152,11 +154,17 @@ def idle(spec: SimpleNamespace) -> dict[str, float]:
 
 def fan_out(spec: SimpleNamespace) -> dict[str, float]:
     with pump_of(spec) as pump, zgreen.Fanout(channel(pump, zmq.SUB, spec.endpoint, spec.hwm)) as fan:
-        subscriptions = [fan.subscribe("") for _ in range(spec.greenlets)]
+        topic = messages_of(spec) if spec.topic else ""  # a message of one frame is its own topic
+        subscriptions = [fan.subscribe(topic, exact=spec.topic == "exact") for _ in range(spec.greenlets)]
         announce(spec, 1)
         return count(spec, [subscription.get for subscription in subscriptions])
 
 
+def sse(spec: SimpleNamespace) -> dict[str, float]:
+    with pump_of(spec) as pump, zgreen.Fanout(channel(pump, zmq.SUB, spec.endpoint, spec.hwm)) as fan:
+        return _sse.serve(spec, lambda: zgreen.sse.events(fan.subscribe("")), 1)
+
+
 if __name__ == "__main__":
-    main({function.__name__: function
-          for function in (probe, push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out)})  # fmt: skip
+    functions = (probe, push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out, sse)
+    main({function.__name__: function for function in functions})

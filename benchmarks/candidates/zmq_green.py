@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from gevent.event import Event
 from gevent.lock import Semaphore
 from gevent.queue import Full, Queue
 
+from . import _sse
 from ._endpoints import endpoints_of
 from ._fan_out import announce, count
 from ._greenlets import measure
@@ -190,21 +192,23 @@ def fan_out_to_queues(spec: SimpleNamespace) -> dict[str, float]:
     """As bounded, and as patient with those who wait, as zgreen's subscriptions are."""
     queues: list[Queue[bytes]] = [Queue(64) for _ in range(spec.greenlets)]
     socket = subscribed(spec)
-
-    def receive() -> None:
-        puts = [queue.put_nowait for queue in queues]
-        while True:
-            message = socket.recv()
-            for put in puts:
-                try:
-                    put(message)
-                except Full:
-                    pass  # drop_newest
-            gevent.sleep(0)
-
     announce(spec, 1)
-    gevent.spawn(receive)
+    gevent.spawn(hand_out, socket, queues)
     return count(spec, [queue.get for queue in queues])
+
+
+def hand_out(socket: Any, queues: list[Queue[bytes]]) -> None:
+    """Put each message to all queues, of which there are all when the first one comes."""
+    message = socket.recv()
+    puts = [queue.put_nowait for queue in queues]
+    while True:
+        for put in puts:
+            try:
+                put(message)
+            except Full:
+                pass  # drop_newest
+        gevent.sleep(0)
+        message = socket.recv()
 
 
 def fan_out_to_sockets(spec: SimpleNamespace) -> dict[str, float]:
@@ -218,6 +222,21 @@ def fan_out_to_sockets(spec: SimpleNamespace) -> dict[str, float]:
     return count(spec, [socket.recv for socket in sockets])
 
 
+def sse(spec: SimpleNamespace) -> dict[str, float]:
+    if spec.socket_each:
+        allow_descriptors()
+        CONTEXT.set(zmq.MAX_SOCKETS, spec.clients + 100)
+        return _sse.serve(spec, lambda: map(_sse.event, iter(subscribed(spec).recv, None)), spec.clients)
+    queues: list[Queue[bytes]] = []
+    gevent.spawn(hand_out, subscribed(spec), queues)
+
+    def body() -> Iterator[bytes]:
+        queues.append(Queue(64))
+        return map(_sse.event, iter(queues[-1].get, None))
+
+    return _sse.serve(spec, body, 1)
+
+
 if __name__ == "__main__":
     main({function.__name__: function
-          for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out)})  # fmt: skip
+          for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out, sse)})  # fmt: skip
