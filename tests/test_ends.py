@@ -164,10 +164,29 @@ def test_a_second_close_that_comes_when_all_is_sent_does_not_lengthen_the_linger
     deadline = time.monotonic() + 0.05
     first = bench.close(pipe, 0.05)
     bench.engine._take_mail()
-    bench.post(bench.engine.set_option, pipe, int(zmq.SNDHWM), 3)  # there is room for the last one now
+    bench.post(bench.engine.connect, pipe, "tcp://127.0.0.1:2")  # there is room for the last one now
     second = bench.close(pipe, 1000.0)
-    assert (bench.get(first), bench.get(second))[0].total == 3
+    assert (bench.get(first), bench.get(second)) == ((0, 3), (0, 3))
     assert time.monotonic() >= deadline
+
+
+def test_a_second_close_just_behind_a_turn_that_has_sent_all_does_not_lengthen_the_linger(bench):
+    """The socket is still open then: the loop has not come to the end of the first one."""
+    pipe = stuck(bench, sent=2, queued=1)
+    first = bench.close(pipe, 0.05)
+    bench.post(bench.engine.connect, pipe, "tcp://127.0.0.1:2")  # there is room for the last one now
+    bench.post(bench.engine.serve, pipe)
+    second = bench.close(pipe, 1000.0)
+    assert (bench.get(first), bench.get(second)) == ((0, 3), (0, 3))
+
+
+def test_a_close_sends_what_is_pending_first(bench):
+    """Although the owning thread has not looked at the pipe before."""
+    pull = bench.open(zmq.PULL, bind=[name := inproc()])
+    pipe = bench.open(zmq.PUSH, connect=[name])
+    push(pipe, *[b"x"] * 5)
+    assert bench.get(bench.close(pipe, LIMIT)) == (0, 0)
+    bench.until(lambda: pull.waiting() == 5)
 
 
 def test_a_second_close_shortens_the_wait_for_libzmq(bench, monkeypatch):
@@ -325,6 +344,13 @@ def test_each_connection_may_hold_as_much_as_the_high_water_mark(bench):
     push(pipe, *[b"x"] * 10)
     bench.until(lambda: pipe.pending() == 2)
     assert bench.ask(bench.engine.close, pipe, 0.05, LIMIT) == (2, 8)
+
+
+def test_without_a_high_water_mark_a_connection_may_hold_all(bench):
+    pipe = bench.open(zmq.PUSH, connect=[NOBODY], options=[(zmq.SNDHWM, 0)])
+    push(pipe, *[bytes(10_000)] * 10)
+    bench.until(lambda: not pipe.pending())
+    assert bench.ask(bench.engine.close, pipe, 0.05, LIMIT) == (0, 10)
 
 
 def test_a_shadow_that_does_not_know_its_context_has_an_upper_bound(bench):

@@ -494,7 +494,143 @@ def test_killed_while_the_end_is_told(bench):
     assert [type(v) for v in values(getters[1:])] == [Ended] * 3
 
 
+def test_the_last_message_comes_just_before_the_end(bench):
+    """After a getter's look, and before the getter learns of the end: it gets the message, then the end."""
+
+    class Late:
+        """The pipe, into which the owning thread puts the last message just behind a look that finds none."""
+
+        waiting = bench.pipe.waiting
+        last = None
+
+        def try_pop(self, reserved):
+            message = bench.pipe.try_pop(reserved)
+            if message is None and self.last:
+                bench.pipe.deliver(self.last)
+                self.last = None
+            return message
+
+    source = Late()
+    receives = RecvQueue(bench.link, bench.pipe, lambda: bench.error, source)
+    getter = gevent.spawn(receives.get, True, None)
+    wait_for(lambda: len(receives.line) == 1)
+    source.last, bench.error = "to a waiter", Ended()
+    receives.line.nudge()
+    assert getter.get(timeout=LIMIT) == "to a waiter"
+    source.last = "to a newcomer"
+    assert receives.get(True, None) == "to a newcomer"
+    assert isinstance(outcome(receives.get, True, None), Ended)
+
+
+def test_while_the_process_ends_waiters_are_left_to_wait(bench):
+    """An error would be a traceback of no use, of a greenlet that the hub happens to run."""
+    bench.put("1"), bench.put("2")
+    waiting = [*bench.getters(1), gevent.spawn(outcome, bench.put, "3")]
+    bench.waiting(2)
+    bench.link.exiting = True
+    bench.end()
+    bench.settle()
+    assert [greenlet.dead for greenlet in waiting] == [False, False]
+    assert isinstance(outcome(bench.get), Ended), "a newcomer is not a waiter"
+    bench.link.exiting = False
+    bench.end()
+    assert [type(value) for value in values(waiting)] == [Ended, Ended]
+
+
+# ---------------------------------------------------------------------- what is left to others
+
+
+def test_a_callbacks_turn_is_its_own(bench):
+    """A thread that gets meanwhile leaves it the message, and what the waiters behind it need."""
+    line, seen, gate = bench.receives.line, [], Gate()
+
+    def in_a_thread():
+        gate.wait()
+        seen.extend([line.reserved(), line.claim(), type(outcome(bench.get, False))])
+
+    def turn(_):
+        gate.open()
+        block_hub_until(lambda: len(seen) == 3, "the thread")
+        seen.append(bench.get(block=False))
+
+    with real_threads(1) as spawn:
+        thread = spawn(in_a_thread)
+        line.link(turn, None)
+        behind = bench.getters(1)[0]
+        bench.deliver("x")
+        wait_for(lambda: len(seen) == 4)
+        thread.get()
+    assert seen == [2, 2, Empty, "x"]
+    bench.deliver("y")
+    assert values([behind]) == ["y"]
+
+
+def test_the_turn_of_a_callback_that_fails_is_over(bench, hub_errors):
+    """Nothing is reserved for it any more, neither on the short way nor in a thread."""
+    line = bench.receives.line
+    line.link(lambda _: 1 // 0, None)
+    bench.deliver("x")
+    wait_for(lambda: hub_errors)
+    assert isinstance(hub_errors.pop()[1], ZeroDivisionError)
+    assert bench.pipe.messages_reserved == 0
+    with real_threads(1) as spawn:
+        assert spawn(outcome, bench.get, False).get(timeout=LIMIT) == "x"
+
+
+def test_a_peek_leaves_what_is_reserved(bench):
+    """A newcomer neither gets nor sees the message of a waiter, and is told so by `ready`."""
+    getter = bench.getters(1)[0]
+    bench.deliver("x", ring=False)
+    assert isinstance(outcome(bench.receives.peek, False, None), Empty)
+    assert not bench.receives.ready()
+    bench.deliver("y")
+    assert bench.receives.ready()
+    assert values([getter]) == ["x"]
+    assert bench.receives.peek(False, None) == "y"
+
+
+def test_without_time_to_wait_no_other_greenlet_runs(bench):
+    """A timeout of 0 is the same as block=False: no turn is waited for."""
+    bench.put("1"), bench.put("2")
+    ran = []
+    other = gevent.spawn(ran.append, 1)
+    assert isinstance(outcome(bench.get, True, 0), Empty)
+    assert isinstance(outcome(bench.receives.peek, True, 0), Empty)
+    assert isinstance(outcome(bench.put, "3", True, 0), Full)
+    assert (ran, bench.receives.line.waits, bench.sends.line.waits) == ([], 0, 0)
+    other.join()
+
+
+def test_a_ring_for_a_callback_that_has_left_is_passed_on_to_the_idle_listeners(bench):
+    """The owning thread rang the bell of the head; by the time the hub looks there is no waiter."""
+    line, told = bench.receives.line, []
+    line.listen_idle(lambda: told.append(1))
+    line.link(told.append, "callback")
+    bench.settle()
+    told.clear()
+    bench.deliver("x")
+    line.unlink(told.append)
+    wait_for(lambda: told)
+    assert told == [1]
+    line._listeners = ()
+    line.listen_idle(print, listen=False)
+
+
 # ---------------------------------------------------------------------- within a pass
+
+
+def test_a_callback_that_stands_in_line_again_within_its_turn(bench):
+    """It has taken nothing, and no other ring will come: the pass looks at the line once more at its end."""
+    line, calls = bench.receives.line, []
+
+    def again(subject):
+        calls.append(subject)
+        line.link(calls.append, "second")
+
+    line.link(again, "first")
+    bench.deliver("x")
+    wait_for(lambda: len(calls) == 2)
+    assert (calls, bench.get(block=False)) == (["first", "second"], "x")
 
 
 def test_the_woken_come_back_at_once(bench):

@@ -34,6 +34,8 @@ _CLOSING = [
 
 _COMMANDS = [
     Mutant("_engine/_commands.py", "        pipe.finished = True\n        if error", "        if error", ENDS),
+    Mutant("_engine/_commands.py", "if first and not pipe.pending():", "if not pipe.pending():", ENDS, "native"),
+    Mutant("_engine/_commands.py", "if first and not pipe.pending():", "if first:", ENDS),
     Mutant("_engine/_commands.py", "        left = pipe.withdraw()\n", "        left = []\n", "test_commands.py -k cut_short", quick=True),
     Mutant("_engine/_commands.py", "            reply.complete(unsent)\n", "            reply.complete(Unsent(len(left), 0))\n", ENDS),
     Mutant("_engine/_commands.py", "        pipe.end.replies = []\n", "", ENDS),

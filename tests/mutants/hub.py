@@ -67,7 +67,7 @@ _LINK = _in(
 )  # fmt: skip
 
 _QUEUES = _in(
-    "queues.py", "test_channel.py test_line.py",
+    "queues.py", "test_line.py test_channel.py",
     ("        if self._pipe.try_push(frames, reply, len(self.line)):", "        if self._pipe.try_push(frames, reply, 0):"),
     ("            message = look(0)  # the last one may have come just before the end\n            if message is None:\n                raise error\n            return True", "            raise error"),
     ("        if error is not None and not self._source.waiting():\n            raise error", "        if error is not None:\n            raise error"),
@@ -85,7 +85,7 @@ _QUEUES_TOO = [
 ]  # fmt: skip
 
 _LIFE = _in(
-    "life.py", "test_pump.py test_channel.py",
+    "life.py", "test_life.py",
     ("            if self.now >= life:\n                return False\n", ""),
     ("            if self.now >= life:", "            if self.now > life:"),
     ("self.now is Life.CLOSING and self._finished():", "False:"),
