@@ -427,6 +427,51 @@ def test_a_monitor_ends_with_whichever_socket_is_closed_first(bench, first):
     assert caught.value.errno == zmq.ENOTSOCK
 
 
+# ---------------------------------------------------------------------- an engine that fails
+
+
+def fail(bench):
+    """Have the engine's loop end by an error."""
+
+    def step(timeout):
+        raise ZeroDivisionError("oops")
+
+    bench.engine.step = step
+    bench.engine.run()
+    bench.over = True
+    bench.take_mail()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_an_engine_that_fails_says_what_libzmq_may_still_hold(bench, watched):
+    """Of a socket that is being closed, whether or not libzmq has been told to; it is closed then."""
+    pipe = stuck(bench, sent=2, queued=0)
+    if not watched:
+        bench.engine._farewells.reserve.pair = refuse
+    reply = bench.close(pipe, LIMIT)
+    bench.until(lambda: pipe.fd < 0)
+    assert pipe.socket.closed is watched
+    fail(bench)
+    assert reply.value == (0, 2)
+    assert pipe.owner.ends == [((0, 2), None)]
+    assert pipe.socket.closed
+
+
+@pytest.mark.parametrize("first", ["pair", "socket"])
+def test_an_engine_that_fails_beside_a_monitor_blocks_no_other_socket(users, first):
+    """The monitor is stopped before either of the two is closed: libzmq's thread that ends sockets is not held up."""
+    opened = {}
+    for name in ("pair", "socket") if first == "pair" else ("socket", "pair"):
+        kind = zmq.PAIR if name == "pair" else zmq.PULL
+        opened[name] = users.open(kind, options=[(zmq.RCVHWM, 0)])
+    users.ask(users.engine.monitor, opened["socket"], opened["pair"], inproc())
+    before = open_descriptors()
+    fail(users)
+    for _ in range(20):  # each ends in that thread
+        users.context.socket(zmq.PULL).close()
+    wait_for(lambda: open_descriptors() < before, "the sockets to end")
+
+
 # ---------------------------------------------------------------------- a context of the user's
 
 

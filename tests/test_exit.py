@@ -273,6 +273,33 @@ def test_what_a_child_of_multiprocessing_put_is_delivered(tmp_path, method, send
     assert err.strip().rpartition("\n")[2] == last_line, err
 
 
+def test_a_thread_that_waits_does_not_keep_a_child_of_multiprocessing_from_ending(tmp_path):
+    """Such a child joins its threads after the pump's end: unlike at other exits, waiters are told of the end."""
+    code = """
+        def wait(channel):
+            try:
+                channel.get()
+            except zgreen.ClosedError:
+                print("told", flush=True)
+
+        def work():
+            import threading
+            pull = zgreen.Channel(zmq.PULL, bind="tcp://127.0.0.1:*")
+            threading.Thread(target=wait, args=(pull,)).start()
+            while not pull.statistics().getters:
+                gevent.sleep(0.001)
+
+        if __name__ == "__main__":
+            import multiprocessing
+            child = multiprocessing.get_context("fork").Process(target=work)
+            child.start()
+            child.join()
+            print(child.exitcode)
+    """
+    path = tmp_path / "program.py"
+    assert finish(script(program(PREAMBLE, code), "nowhere", 0, path=path)) == (0, "told\n0\n", "")
+
+
 def test_900_large_messages_are_delivered_when_the_process_ends():
     """180 MB that were put and not sent: a plain exit loses most of them in libzmq."""
     code = """

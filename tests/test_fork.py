@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 import zmq
-from support import ANY, PATCHED, endpoint_of, finish, raw_socket, script
+from support import ANY, PATCHED, TESTS, endpoint_of, finish, raw_socket, script
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -637,6 +637,57 @@ def test_patterns_of_the_parent_raise_forked_error_in_the_child(way):
         "parent True True",
     ]
     assert lines == expected
+
+
+def test_threads_of_the_parent_do_not_wait_in_the_child():
+    """A real thread that waits in the parent is none of the child's waiters."""
+    lines = output(
+        """
+        push, pull = pair()
+        real_thread(lambda: what(pull.get))
+        while not pull.statistics().getters:
+            gevent.sleep(0.001)
+        waiter = gevent.spawn(what, pull.get)
+        gevent.sleep(0)
+        pid = fork()
+        if pid == 0:
+            # the greenlet is one of the child's, too, until the hub has told it of the fork
+            print(pull.statistics().getters, waiter.get(), pull.statistics().getters, flush=True)
+            seconds = pull.statistics().get_wait_seconds
+            gevent.sleep(0.01)
+            print(pull.statistics().get_wait_seconds == seconds, flush=True)
+            os._exit(0)
+        print(status_of(pid), pull.statistics().getters)
+        push.put("x"), push.put("x")
+        print(waiter.get())
+        """,
+        "plain",
+    )
+    assert lines == ["1 ForkedError 0", "True", "0 2", "b'x'"]
+
+
+def test_a_pipe_of_the_parents_is_not_freed_in_the_child():
+    """A thread of the parent's may hold its lock there; and the end of its content would be told to the parent."""
+    lines = output(
+        f"""
+        sys.path.insert(0, {str(TESTS)!r})
+        from test_pipe import Bench
+        from support import readable
+
+        bench = Bench()
+        pipe = bench.make()
+        pipe.try_push(bytes(100_000), None, 0)  # more than is copied
+        bench.step(2)  # from now on the owning thread does not hold it either
+        pid = fork()
+        if pid == 0:
+            del pipe
+            os._exit(0)
+        print(status_of(pid), readable(bench.hub), len(pipe.withdraw()))
+        bench.end()
+        """,
+        "plain",
+    )
+    assert lines == ["0 False 1"]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -86,7 +86,9 @@ def test_the_owning_thread_has_ended_and_the_channel_does_not_know_yet(state, th
 def test_the_end_by_a_close(state):
     make_error = state.end(None)
     assert state.now is Life.ENDED
-    assert [str(error) for error in (make_error(), state.get_error(), state.put_error())] == ["<channel> was closed"] * 3
+    assert [str(error) for error in (make_error(), state.get_error(), state.put_error())] == [
+        "<channel> was closed"
+    ] * 3
     assert type(state.get_error()) is ClosedError
 
 

@@ -7,7 +7,7 @@ from .mutant import Mutant
 ENGINE = "test_pipe.py test_commands.py test_python_engine.py -k 'not zmq_poll'"
 EXPLORE = "test_explore_python.py"
 
-ENDS = "test_ends.py test_commands.py"
+ENDS = "test_commands.py test_ends.py"
 
 _CLOSING = [
     Mutant("_engine/_closing.py", "        _free_names(pipe.socket, pipe.end.names)\n", "", ENDS),
@@ -33,12 +33,13 @@ _CLOSING = [
 ]  # fmt: skip
 
 _COMMANDS = [
+    Mutant("_engine/_native_pipe.pxi", "        if self.pipe is not NULL and getpid() == self.pid:", "        if self.pipe is not NULL:", "test_fork.py -k not_freed", "native"),
     Mutant("_engine/_commands.py", "        pipe.finished = True\n        if error", "        if error", ENDS),
     Mutant("_engine/_commands.py", "if first and not pipe.pending():", "if not pipe.pending():", ENDS, "native"),
     Mutant("_engine/_commands.py", "if first and not pipe.pending():", "if first:", ENDS),
     Mutant("_engine/_commands.py", "        left = pipe.withdraw()\n", "        left = []\n", "test_commands.py -k cut_short", quick=True),
     Mutant("_engine/_commands.py", "            reply.complete(unsent)\n", "            reply.complete(Unsent(len(left), 0))\n", ENDS),
-    Mutant("_engine/_commands.py", "        pipe.end.replies = []\n", "", ENDS),
+    Mutant("_engine/_commands.py", "end.asked = end.asked or linger > 0", "end.asked = linger > 0", ENDS),
     Mutant("_engine/_commands.py", "        pipe.flushes = []\n        _ring_all(pipe)\n", "        pipe.flushes = []\n", "test_commands.py -k bells", quick=True),
     Mutant("_engine/_commands.py", "            _ring_all(pipe)  # foreign", "            pass  # foreign", "test_python_engine.py -k error_in_the_loop", quick=True),
     Mutant("_engine/_commands.py", "            self._farewells.tell_all()  # before", "            pass  # before", ENDS),

@@ -43,7 +43,7 @@ _LINE = _in(
     ("            if head is not None and not head.foreign:\n                self.nudge()", "            pass"),
     ("        except IndexError:\n            return None", "        except ZeroDivisionError:\n            return None"),
 ) + _in(
-    "line.py", "test_fork.py -k locks",
+    "line.py", "test_fork.py -k 'locks or threads_of'",
     ("        self._lock = _RLock()\n        for waiter", "        for waiter"),
     ("        self._waiters = deque(waiter for waiter in self._waiters if not isinstance(waiter, _ThreadWaiter))\n", ""),
 )  # fmt: skip
