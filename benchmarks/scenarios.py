@@ -131,6 +131,10 @@ def _received(reports: Reports) -> dict[str, float]:
     return figures
 
 
+def _both_ways(reports: Reports) -> dict[str, float]:
+    return _sent(reports) if "sent" in reports["candidate"] else _received(reports)
+
+
 def _fanned_out(reports: Reports) -> dict[str, float]:
     return {**_received(reports), "receivers": reports["candidate"]["receivers"]}
 
@@ -362,7 +366,39 @@ def sse(lengths: Lengths) -> Scenario:
     )  # fmt: skip
 
 
+def green(lengths: Lengths) -> Scenario:
+    times = {"seconds": lengths.seconds, "warm": lengths.warm}
+    three = (NATIVE, PYTHON, GREEN)
+    variants, targets = [], []
+    for greenlets, factor in ((1, 5), (100, 8)):
+        options = _shaped(greenlets, 100, 1, 1000, lengths)
+        sink = {"mode": "sink", "hwm": 1000, "warm": lengths.warm}
+        source = {"mode": "source", "size": 100, "frames": 1, "hwm": 1000}
+        for way, peer in (("push", sink), ("pull", source)):
+            name = f"{way}-{greenlets}"
+            variants.append(Variant(name, options, peer, three, (RATE, CPU, PEER_BUSY), f"green_{way}"))
+            targets.append(Target(name, "rate", "at least", factor, GREEN))
+    busy = {**_shaped(8, 100, 1, 1000, lengths), "seconds": 2 * lengths.seconds, "work_us": 200}
+    stamped = {"mode": "sink", "stamped": 1, "warm": lengths.warm}
+    for name, options, peer, factor in (
+        ("requests", {**times, "size": 100}, {"mode": "echo"}, 1.2),
+        ("refused", times, SILENT, 3),
+        ("polled", times, SILENT, 3),
+        ("busy_hub", busy, stamped, 1.1),
+    ):
+        variants.append(Variant(name, options, peer, three, (P50, P99, RATE), f"green_{name}"))
+        targets.append(Target(name, "p50_us", "at most", factor, GREEN))
+    return Scenario(
+        "green",
+        "One program, `import zmq.green as zmq`, and with `zgreen.green` in its place: 1 and 100 greenlets send and "
+        "receive 100 bytes on one socket (with the lock that zmq.green needs); requests of a REQ, one at a time; "
+        "`send(NOBLOCK)` that says Again; `poll(0)`; and sends under a busy hub, 200 us of work for each.",
+        tuple(variants), (RATE, P50, P99, CPU, PEER_BUSY), _both_ways, ("rate", "p50_us"), tuple(targets),
+        dict.fromkeys((BLOCKING, ASYNCIO, CPP), "not this interface"),
+    )  # fmt: skip
+
+
 SCENARIOS: dict[str, Callable[[Lengths], Scenario]] = {
     function.__name__: function
-    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory, fan_out, sse)
+    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory, fan_out, sse, green)
 }

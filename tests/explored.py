@@ -181,7 +181,6 @@ class Socket:
         self.room = room
         self.says_writable = False  # POLLOUT although it refuses
         self.refuses: dict[bytes, int] = {}  # for good, with which error
-        self.refusals = 0  # for now
         self.taken: list[bytes] = []
         self.closed = False
         self._arrived: deque[bytes] = deque()
@@ -219,7 +218,6 @@ class Socket:
         if frame in self.refuses:
             raise zmq.ZMQError(self.refuses[frame])
         if self.room == 0:
-            self.refusals += 1
             raise zmq.Again
         self.room -= 1
         self.taken.append(frame)

@@ -87,6 +87,32 @@ def test_descriptors_above_1023(context):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+def test_pyzmqs_own_select_and_poller_see_them(context):
+    one, other = inproc(context, zmq.PUSH, zmq.PULL)
+    lonely = context.socket(zmq.PUSH)
+    assert plain.select([other], [one, lonely], [], 0) == ([], [one], [])
+    poller = plain.Poller()
+    poller.register(other, plain.POLLIN)
+    poller.register(lonely, plain.POLLOUT)
+    assert poller.poll(0) == poller.poll(10) == []
+    gevent.spawn_later(0.01, one.send, b"x")  # the hub runs meanwhile
+    assert poller.poll() == [(other, plain.POLLIN)]
+    assert plain.select([other], [], [], 1) == ([other], [], [])
+    assert other.recv(zmq.NOBLOCK) == b"x"
+
+
+def test_pyzmqs_own_poller_is_as_it_was_for_others():
+    with plain.Context() as real, real.socket(plain.PUSH) as one, real.socket(plain.PULL) as other:
+        one.bind("inproc://real")
+        other.connect("inproc://real")
+        assert one.poll(1000, plain.POLLOUT) == plain.POLLOUT
+        one.send(b"x")
+        assert other.poll(1000) == plain.POLLIN
+        assert plain.select([other], [one], [], 1) == ([other], [one], [])
+    assert (plain.select.__module__, plain.Poller.__module__) == ("zmq.sugar.poll", "zmq.sugar.poll")
+    assert plain.zmq_poll is plain.backend.zmq_poll
+
+
 def test_what_cannot_be_polled(context):
     real = plain.Context()
     socket = real.socket(plain.PULL)

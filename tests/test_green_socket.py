@@ -119,12 +119,41 @@ def test_a_copy_is_another_face_of_the_same_socket(context):
     assert [other.recv(), other.recv()] == [b"x", b"y"]
 
 
-def test_no_property_of_a_message_comes_with_a_frame(context):
+def test_frames_have_the_properties_of_their_message(context):
     one, other = pair(context, zmq.PAIR, zmq.PAIR)
-    one.send(b"x")
-    frame = other.recv(copy=False)
-    with pytest.raises(zmq.ZMQError):
-        frame["Socket-Type"]
+    one.send_multipart([b"x", b"y"])
+    for frame in other.recv_multipart(copy=False):
+        assert (frame["Socket-Type"], frame.get("Peer-Address")) == ("PAIR", "127.0.0.1")
+        assert frame.get(zmq.MORE) == frame.more == (frame.bytes == b"x")
+        assert errno_of(frame.get, "User-Id") == zmq.EINVAL
+        other.send(frame, copy=False)
+    assert [one.recv(), one.recv(copy=False).bytes] == [b"x", b"y"]
+
+
+def test_the_rest_of_a_message_may_be_received_in_another_way(context):
+    one, other = pair(context, zmq.PAIR, zmq.PAIR)
+    for _ in range(2):
+        one.send_multipart([b"1", b"2", b"3"])
+    assert (other.recv(), other.recv(copy=False).bytes, other.recv_multipart()) == (b"1", b"2", [b"3"])
+    frames = [other.recv(copy=False), other.recv(), *other.recv_multipart(copy=False)]
+    assert [bytes(frame) for frame in frames] == [b"1", b"2", b"3"]
+    assert (frames[0].more, frames[2].more) == (True, False)
+
+
+def test_large_frames_go_without_a_copy(context):
+    one, other = pair(context, zmq.PUSH, zmq.PULL)
+    content = bytearray(b"x" * 100_000)
+    frame = zmq.Frame(content, copy=False, track=True)
+    assert one.send(frame, track=True) is frame.tracker
+    tracker = one.send_multipart([b"head", content], copy=False, track=True)
+    assert not frame.tracker.done
+    assert [len(other.recv()), [len(part) for part in other.recv_multipart()]] == [100_000, [4, 100_000]]
+    one.send(b"", 0)  # releases what libzmq has let go of
+    assert other.recv() == b""
+    tracker.wait(LIMIT)
+    kept = frame.tracker
+    del frame
+    kept.wait(LIMIT)
 
 
 def test_a_monitor_tells_all_events_at_an_address_of_ours(context):

@@ -385,26 +385,25 @@ class Rings:
 
 
 def test_writable_is_kept_for_those_that_ask(bench):
-    """It follows POLLOUT: no peer, a peer with room, a peer without, and room again; and the bell tells."""
+    """No peer, a peer with room, one that is full, and room again; and the bell tells."""
     rings, endpoint = Rings(bench), inproc()
     source = bench.open(zmq.PUSH, bind=(endpoint,), options=((zmq.SNDHWM, 1),))
     bench.step(5)
     assert source.writable is False
     source.watch_writable(rings.bell)
     bench.step(5)
-    assert (source.writable, rings.number) == (False, 0)  # no peer
+    assert (source.writable, source.takes_more, rings.number) == (False, False, 0)  # no peer
     sink = bench.open(zmq.PULL, connect=(endpoint,), options=((zmq.RCVHWM, 1),), in_=1)
     bench.until(lambda: source.writable)
     assert rings.number == 1
     sent = 0
     while source.offer_writable(b"%d" % sent):
-        assert source.writable is False  # one is pending
+        assert source.writable is False  # as many as may are pending
         sent += 1
-        bench.until(lambda: not source.pending())
         bench.step(5)
-    assert source.writable is False
-    assert sent >= 3  # one waits in the pipe, and libzmq holds two
-    assert source.pending() == 0  # what libzmq would not take was not offered
+    assert (source.writable, source.takes_more) == (False, True)  # libzmq was filled by what was sent
+    assert sent >= 4  # one is pending, one waits in the pipe of the other, and libzmq holds two
+    assert source.pending() == 1
     told = rings.number
     bench.step(20)
     assert rings.number == told
@@ -412,10 +411,33 @@ def test_writable_is_kept_for_those_that_ask(bench):
     bench.until(lambda: source.writable)
     assert rings.number > told
     assert source.offer_writable(b"more")
-    bench.until(lambda: not source.pending())
 
 
-def test_writable_is_false_as_long_as_something_is_pending(bench):
+def test_as_many_as_was_said_may_be_pending_while_it_is_writable(bench):
+    endpoint = inproc()
+    source = bench.open(zmq.PUSH, bind=(endpoint,), options=((zmq.SNDHWM, 1),))
+    source.watch_writable(None, 3)
+    assert not source.offer_writable(b"x")
+    bench.open(zmq.PULL, connect=(endpoint,), options=((zmq.RCVHWM, 1),), in_=1)
+    bench.until(lambda: source.writable)
+    sent = 0
+    for _ in range(20):
+        sent += source.offer_writable((b"%d" % sent, b"tail"))
+        bench.step(5)
+    assert (source.pending(), source.writable) == (3, False)
+    assert sent == source.sent + 3
+
+
+def test_it_is_not_writable_when_its_peer_has_gone(bench):
+    source, sink = bench.pair()
+    source.watch_writable(None, 3)
+    bench.until(lambda: source.writable)
+    bench.ask("close", sink, 0.0, 0.0)
+    bench.until(lambda: not source.writable)
+    assert not source.offer_writable(b"x")
+
+
+def test_writable_is_false_without_a_peer_whatever_is_pending(bench):
     pipe = bench.open(zmq.PUSH, bind=(inproc(),))
     pipe.watch_writable(None)
     assert pipe.try_push(b"0", None, 0)
@@ -426,7 +448,7 @@ def test_writable_is_false_as_long_as_something_is_pending(bench):
 
 
 def test_a_ring_for_whoever_has_seen_a_turn_half_done(bench):
-    """In the turn it is false for a while; it ends with a ring, though the turn before has ended with true, too."""
+    """Until the message is sent it is false. Its turn ends with a ring, though the one before had ended with true."""
     rings = Rings(bench)
     source, _ = bench.pair()
     source.watch_writable(rings.bell)
@@ -452,7 +474,9 @@ def test_the_end_of_a_socket_is_told_to_those_that_wait_for_room_in_libzmq(bench
 
 
 def test_what_is_offered_while_writable_is_counted_and_leaves_what_is_reserved(bench):
-    source, _ = bench.pair()
+    endpoint = inproc()
+    source = bench.open(zmq.PUSH, bind=(endpoint,), out=1)
+    bench.open(zmq.PULL, connect=(endpoint,))
     source.watch_writable(None)
     bench.until(lambda: source.writable)
     source.listen_for_room(None, 1)
@@ -469,6 +493,15 @@ def test_what_is_offered_while_writable_is_counted_and_leaves_what_is_reserved(b
     assert source.offer_writable(b"x") is False
     assert source.due()
     assert source.offer_writable(b"x") is True
+
+
+def test_it_is_not_quiet_while_the_owning_thread_is_awake_or_without_a_socket(bench):
+    source, sink = bench.pair()
+    assert not sink.quiet()  # the owning thread is this one
+    assert not bench.make().quiet()
+    bench.ask("close", source, 0.0, 0.0)
+    bench.until(lambda: source.fd < 0)
+    assert not source.quiet()
 
 
 # ---------------------------------------------------------------------- limits in bytes

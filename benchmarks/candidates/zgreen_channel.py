@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import zmq
 from gevent.event import Event
 
 import zgreen
+import zgreen.green
 import zgreen.sse
 
 from . import _sse
@@ -165,6 +167,18 @@ def sse(spec: SimpleNamespace) -> dict[str, float]:
         return _sse.serve(spec, lambda: zgreen.sse.events(fan.subscribe("")), 1)
 
 
+def green(spec: SimpleNamespace) -> dict[str, float]:
+    """The functions of zmq_green, with zgreen.green in its place."""
+    os.environ["ZGREEN_ENGINE"] = spec.engine
+    zgreen.green.install()
+    from . import zmq_green
+
+    return zmq_green.GREEN[spec.scenario](spec)
+
+
+GREEN = dict.fromkeys(("green_push", "green_pull", "green_busy_hub", "green_requests", "green_refused", "green_polled"),
+                      green)  # fmt: skip
+
 if __name__ == "__main__":
     functions = (probe, push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out, sse)
-    main({function.__name__: function for function in functions})
+    main({function.__name__: function for function in functions} | GREEN)

@@ -1,13 +1,15 @@
 """zmq.green: pyzmq's own sockets for gevent, one greenlet at a time in each direction, so sharing needs a Semaphore.
 
-Where one greenlet alone sends or receives there is none, as a user would not need it.
+Where one greenlet alone sends or receives there is none, as a user would not need it. With zgreen.green in the place of
+zmq.green this is a candidate of zgreen's, see zgreen_channel; then there is none at all.
 """
 
 from __future__ import annotations
 
 import contextlib
 import resource
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,14 +37,18 @@ def socket_of(kind: int, endpoint: str, hwm: int = 1000) -> Any:
     return socket
 
 
+def needs_lock(greenlets: int) -> bool:
+    return greenlets > 1 and zmq.__name__ == "zmq.green"
+
+
 def lock_for(greenlets: int) -> Any:
-    return Semaphore() if greenlets > 1 else contextlib.nullcontext()
+    return Semaphore() if needs_lock(greenlets) else contextlib.nullcontext()
 
 
 def sender(spec: SimpleNamespace, socket: Any) -> Any:
     """A function that puts one message, from any greenlet."""
     send = socket.send if spec.frames == 1 else socket.send_multipart
-    if spec.greenlets == 1:
+    if not needs_lock(spec.greenlets):
         return send
     lock = Semaphore()
 
@@ -98,7 +104,7 @@ def pull(spec: SimpleNamespace) -> dict[str, float]:
                     receive()
             meter.add(batch)
 
-    function = alone if spec.greenlets == 1 else shared
+    function = shared if needs_lock(spec.greenlets) else alone
     return measure(meter, over, [gevent.spawn(function) for _ in range(spec.greenlets)])
 
 
@@ -136,6 +142,54 @@ def busy_hub(spec: SimpleNamespace) -> dict[str, float]:
         return sent
 
     return finish(socket, sending, [gevent.spawn(greenlet) for _ in range(spec.greenlets)])
+
+
+def requests(spec: SimpleNamespace) -> dict[str, float]:
+    """One REQ, one request at a time."""
+    over = Event()
+    meter = Meter(spec, over.set)
+    socket = socket_of(zmq.REQ, spec.endpoint)
+
+    def greenlet() -> None:
+        while not meter.done:
+            socket.send(stamped(spec.size))
+            meter.latencies.append(age(socket.recv()))
+            meter.add(1)
+
+    return measure(meter, over, [gevent.spawn(greenlet)])
+
+
+def refused(spec: SimpleNamespace) -> dict[str, float]:
+    """NOBLOCK on a PUSH without a peer."""
+    socket = CONTEXT.socket(zmq.PUSH)
+
+    def attempt() -> None:
+        try:
+            socket.send(b"x", zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+
+    return repeated(spec, attempt)
+
+
+def polled(spec: SimpleNamespace) -> dict[str, float]:
+    """A look at a PULL that receives nothing."""
+    socket = socket_of(zmq.PULL, spec.endpoint + ".idle")
+    return repeated(spec, lambda: socket.poll(0))
+
+
+def repeated(spec: SimpleNamespace, call: Callable[[], object]) -> dict[str, float]:
+    over = Event()
+    meter = Meter(spec, over.set)
+
+    def greenlet() -> None:
+        while not meter.done:
+            begun = time.perf_counter_ns()
+            call()
+            meter.latencies.append(time.perf_counter_ns() - begun)
+            meter.add(1)
+
+    return measure(meter, over, [gevent.spawn(greenlet)])
 
 
 def wsgi(spec: SimpleNamespace) -> dict[str, float]:
@@ -237,6 +291,12 @@ def sse(spec: SimpleNamespace) -> dict[str, float]:
     return _sse.serve(spec, body, 1)
 
 
+FUNCTIONS = {
+    function.__name__: function
+    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out, sse)
+}  # fmt: skip
+# of the scenario "green"
+GREEN = {f"green_{function.__name__}": function for function in (push, pull, busy_hub, requests, refused, polled)}
+
 if __name__ == "__main__":
-    main({function.__name__: function
-          for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out, sse)})  # fmt: skip
+    main(FUNCTIONS | GREEN)

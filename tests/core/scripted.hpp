@@ -288,6 +288,7 @@ class Socket {
         arrive(std::move(message));
     }
     void make_room(size_t messages) { post(Command{Command::kRoom, messages, {}}); }
+    void take_room() { post(Command{Command::kRoom, size_t(-1), {}}); }  // for one message: its peer has gone
     void nudge() { post(Command{Command::kRoom, 0, {}}); }  // a command that changes nothing
     // What the peer is given; else it is kept in `taken`. Set before the first message.
     Socket *peer = nullptr;
@@ -478,7 +479,8 @@ inline int error() { return last_error; }
 
 inline zgreen::Api api() {
     return {msg_init, msg_init_size, msg_init_data, msg_data, msg_size,   msg_more,
-            msg_copy, msg_close,     msg_send,      msg_recv, getsockopt, error};
+            msg_copy, msg_close,     msg_send,      msg_recv, getsockopt, error,
+            nullptr,  nullptr};
 }
 
 }  // namespace scripted

@@ -74,7 +74,7 @@ _PIPE = [
     Mutant("_engine/_pipe.py", "            self.starved = False\n            self._mailbox.send(self)\n\n", "            self._mailbox.send(self)\n\n", ENGINE),
     Mutant("_engine/_pipe.py", "if len(self.incoming) <= reserved:\n            return None\n        message = None", "if len(self.incoming) < reserved:\n            return None\n        message = None", "test_line.py", ""),
     Mutant("_engine/_pipe.py", "if len(self.incoming) <= reserved:\n            return None\n        try:", "if len(self.incoming) < reserved:\n            return None\n        try:", "test_channel.py", ""),
-    Mutant("_engine/_pipe.py", "        self.finished = True\n        self.was", "        self.was", ENGINE),
+    Mutant("_engine/_pipe.py", "        self.finished = True\n        self.takes", "        self.takes", ENGINE),
     Mutant("_engine/_pipe.py", "        self.incoming = deque()\n\n    # -", "\n    # -", "test_fork.py"),
     Mutant("_engine/_pipe.py", "        self.open = False\n        self.incoming", "        self.incoming", "test_fork.py test_pipe.py"),
     Mutant("_engine/_pipe.py", "len(self.incoming) >= self.in_maxsize:\n            self.dropped", "len(self.incoming) > self.in_maxsize:\n            self.dropped", "test_python_engine.py -k overflow", quick=True),
@@ -144,7 +144,7 @@ _LEAVES = [
     Mutant("_engine/_setup.py", "        socket.close(linger=0)\n", "        pass\n", ENGINE),
     Mutant("_engine/_setup.py", "        socket.set(zmq.REQ_RELAXED, 0)", "        pass", "test_request.py"),
     Mutant("_engine/_setup.py", "    socket.set(zmq.REQ_CORRELATE, 1)\n", "", "test_request.py"),
-    Mutant("_engine/_setup.py", "if len(frame) >= _LARGE else frame", "if False else frame", ENGINE),
+    Mutant("_engine/_setup.py", "if type(one) is bytes and len(one) >= _LARGE else one", "if False else one", ENGINE),
 ]  # fmt: skip
 
 MUTANTS = [*_CLOSING, *_COMMANDS, *_PIPE, *_PYTHON, *_LEAVES]

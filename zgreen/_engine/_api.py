@@ -74,6 +74,17 @@ class PipeCounts(NamedTuple):
     touches: int  # how often the hub side had to ask the owning thread to look at this pipe
 
 
+class ReceivedFrame(Protocol):
+    """A frame as libzmq gave it. A zmq.Frame is one."""
+
+    @property
+    def bytes(self) -> bytes:
+        """The content, copied."""
+
+    def get(self, option: int | str) -> int | str:
+        """See `zmq.Frame.get`: a property of the message, as "User-Id"; ZMQError with EINVAL if there is none."""
+
+
 class Pipe(Protocol):
     """The messages of one socket between the two sides; hub side.
 
@@ -124,7 +135,7 @@ class Pipe(Protocol):
         """
 
     def offer_writable(self, message: Any) -> bool:
-        """As `offer`, if `writable` and if no places are reserved: libzmq will take the message in the next turn."""
+        """As `offer`, if `writable`."""
 
     def count_one(self) -> None:
         """Count an operation that neither `offer` nor `take` has seen."""
@@ -135,7 +146,8 @@ class Pipe(Protocol):
     # ------------------------------------------------------------------ the exact way, for callers that stand in line
 
     def try_push(self, frames: Any, reply: Reply | None, reserved: int) -> bool:
-        """Append *frames* (bytes, or a list or tuple of bytes) if there is more room than *reserved* places.
+        """Append *frames* (bytes, or a list or tuple of bytes) if there is more room than *reserved* places. A
+        frame in a list or tuple may be a zmq.Frame, too: it is not copied, and lives until libzmq lets go of it.
 
         *reply*, if any, is completed when libzmq has taken the message or refused it for good.
         """
@@ -156,24 +168,41 @@ class Pipe(Protocol):
     def try_peek(self, reserved: int) -> Any:
         """What `try_pop` would give, which stays."""
 
+    def keep_frames(self) -> None:
+        """Have `try_pop_frames` work; before the socket is opened."""
+
+    def try_pop_frames(self, reserved: int) -> list[ReceivedFrame] | None:
+        """As `try_pop`, all frames of the message with their properties."""
+
     def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
         """Have *bell* rung when there is room, and have `offer` keep *reserved* places free for the waiters."""
 
     def listen_for_message(self, bell: Bell | None, reserved: int) -> None:
         """Have *bell* rung when there is a message, and have `take` leave *reserved* messages to the waiters."""
 
-    def watch_writable(self, bell: Bell | None) -> None:
-        """Have `writable` kept from now on, and *bell*, if any, rung after each turn that ends with it true, or with
-        the end of the socket. Set the bell first and then look, or a ring may be missed."""
+    def watch_writable(self, bell: Bell | None, ahead: int = 1) -> None:
+        """Have `writable` kept from now on, with up to *ahead* messages pending, and *bell*, if any, rung after each
+        turn that ends with `takes_more`, or with the end of the socket. Set the bell first and then look, or a ring may
+        be missed."""
 
     @property
     def writable(self) -> bool:
-        """Whether nothing is pending and libzmq would take the next message: its socket said POLLOUT at the end of the
-        owning thread's last turn, and nothing was sent since. False until `watch_writable` was called and the thread
-        has had a turn. Any thread.
+        """Whether `takes_more`, and fewer messages are pending than `watch_writable` has allowed. So of what is sent
+        because of this, no more than *ahead* messages are ever refused for now. Any thread.
 
         A ROUTER always says POLLOUT, even to a peer that has no room, and a STREAM likewise.
         """
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether libzmq said POLLOUT at the end of the owning thread's last turn, or has done so before and was filled
+        by what was sent since. False while there is no peer, until `watch_writable` was called, and until the thread
+        has had a turn."""
+
+    def quiet(self) -> bool:
+        """Whether nothing has come to the socket that the owning thread has not yet seen, and that thread has no work,
+        for no socket. Then a queue that is empty after this call has missed nothing, and `writable` says all that is
+        known of the room in libzmq. Any thread; it never blocks."""
 
     def wakes(self) -> bool:
         """Whether a caller that waits for room should look now: a push would succeed, and there is much room, or the
@@ -293,7 +322,8 @@ class Engine(Protocol):
 
     def serve(self, reply: Reply, pipe: Any) -> None:
         """Send and receive what is possible now, a turn's worth, then complete *reply*: so what libzmq had received
-        before the command was posted is in the pipe by then, if there is room for it."""
+        before the command was posted is in the pipe by then, if there is room for it. Other pipes that are known to
+        have work get their turn before."""
 
     # These may be posted at any time.
 

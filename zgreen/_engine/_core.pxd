@@ -41,6 +41,8 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         int (*msg_recv)(Msg *, void *, int) noexcept
         int (*getsockopt)(void *, int, void *, size_t *) noexcept
         int (*error)() noexcept
+        int (*msg_get)(const Msg *, int) noexcept
+        const char *(*msg_gets)(const Msg *, const char *) noexcept
 
     cdef cppclass Counts:
         atomic[int64_t] made
@@ -75,6 +77,9 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         uint64_t token
         int error
         Message message
+
+    cdef cppclass Inbox:
+        bool idle()
 
     cdef cppclass HubBox:
         void take(vector[Notice] &)
@@ -149,7 +154,9 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         Bell message
         Bell can_send
         atomic[bool] watched
-        atomic[bool] writable
+        atomic[size_t] ahead
+        atomic[bool] takes_more
+        bool writable()
         void touch()
         double deadline
         uint64_t flush_target
@@ -177,6 +184,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         Core(const Api &, int, int, int, double) except +raise_os_error
         const Api api
         HubBox hub
+        Inbox inbox
         Counts out_hub
         Counts out_thread
         Counts in_thread

@@ -6,7 +6,7 @@ cdef _core.Api api
 
 
 def _load_api():
-    cdef uintptr_t[12] a
+    cdef uintptr_t[14] a
     for i, address in enumerate(_libzmq.addresses()):
         a[i] = address
     api.msg_init = <int (*)(Msg *) noexcept nogil> a[0]
@@ -21,6 +21,8 @@ def _load_api():
     api.msg_recv = <int (*)(Msg *, void *, int) noexcept nogil> a[9]
     api.getsockopt = <int (*)(void *, int, void *, size_t *) noexcept nogil> a[10]
     api.error = <int (*)() noexcept nogil> a[11]
+    api.msg_get = <int (*)(const Msg *, int) noexcept nogil> a[12]
+    api.msg_gets = <const char *(*)(const Msg *, const char *) noexcept nogil> a[13]
 
 
 _load_api()
@@ -76,6 +78,8 @@ cdef int append(vector[_core.Message] &batch, frames, _Core core) except -1:
 
 
 cdef int fill_frame(Msg *msg, frame, Releases *releases) except -1:
+    if type(frame) is not bytes:
+        return lend_buffer(msg, frame, releases)
     cdef size_t size = PyBytes_GET_SIZE(frame)
     cdef char *data = PyBytes_AS_STRING(frame)
     if size >= ZERO_COPY:
@@ -94,6 +98,45 @@ cdef int lend_frame(Msg *msg, char *data, size_t size, frame, Releases *releases
         raise MemoryError(f"no memory for a frame of {size} bytes")
     Py_INCREF(frame)
     return 0
+
+
+cdef int lend_buffer(Msg *msg, frame, Releases *releases) except -1:
+    """A zmq.Frame, or its subclass: its content stays where it is as long as it lives."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(frame, &view, PyBUF_SIMPLE)
+    try:
+        return lend_frame(msg, <char *> view.buf, view.len, frame, releases)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef class NativeFrame:
+    """See `_api.ReceivedFrame`. It is filled by `received_frames`, and owns its message from then on."""
+
+    cdef Msg msg
+
+    def __cinit__(self):
+        api.msg_init(&self.msg)
+
+    def __dealloc__(self):
+        api.msg_close(&self.msg)
+
+    @property
+    def bytes(self):
+        return checked(frame_bytes(&self.msg))
+
+    def get(self, option):
+        cdef const char *value
+        cdef int number
+        if isinstance(option, int):
+            number = api.msg_get(&self.msg, option)
+            if number < 0:
+                raise zmq.ZMQError(api.error())
+            return number
+        value = api.msg_gets(&self.msg, option.encode())
+        if value is NULL:
+            raise zmq.ZMQError(api.error())
+        return (<bytes> value).decode()
 
 
 cdef extern from "Python.h":
@@ -127,6 +170,21 @@ cdef PyObject *received_message(_core.Message &message, bint multipart) noexcept
     if collects:
         PyGC_Enable()
     return frames
+
+
+cdef list received_frames(_core.Message &message):
+    """Its frames, which are no more the message's then; MemoryError: all of them still are. As `received_message` it
+    runs no code of Python's."""
+    cdef int collects = PyGC_Disable()
+    cdef uint32_t i
+    try:
+        frames = [NativeFrame() for _ in range(message.count)]
+        for i in range(message.count):
+            memcpy(&(<NativeFrame> frames[i]).msg, &message.frames()[i], sizeof(Msg))
+        return frames
+    finally:
+        if collects:
+            PyGC_Enable()
 
 
 cdef PyObject *list_of_frames(_core.Message &message) noexcept:

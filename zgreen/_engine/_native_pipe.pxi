@@ -4,6 +4,14 @@ cdef int STREAK = _api.STREAK
 cdef size_t MANY = _api.MANY
 
 
+cdef extern from "poll.h":
+    cdef struct pollfd:
+        int fd
+        short events
+    int poll(pollfd *, unsigned long, int)
+    short POLLIN
+
+
 cdef size_t limit_of(size) except? 0:
     return _core.kNoLimit if size is None else size
 
@@ -65,9 +73,9 @@ cdef class NativePipe:
 
     def offer_writable(self, message):
         self.core.streak += 1
-        if self.core.streak > STREAK or self.p.pending() != 0 or not self.p.writable.load():
+        if self.core.streak > STREAK or not self.p.writable():
             return False
-        return self.places_reserved == 0 and self.push_plain(message)
+        return self.push_plain(message)
 
     cdef bint push_plain(self, message) except -1:
         if not self.direct_puts or not self.p.has_room(self.places_reserved) or not is_plain(message):
@@ -181,6 +189,26 @@ cdef class NativePipe:
     def try_pop(self, size_t reserved):
         return self.pop() if self.p.waiting() > reserved else None
 
+    def keep_frames(self):
+        pass  # it has them
+
+    def try_pop_frames(self, size_t reserved):
+        cdef _core.Message message
+        if self.forgotten or self.p.waiting() <= reserved:
+            return None
+        self.core.release()
+        if not self.p.pop(message):
+            return None
+        try:
+            frames = received_frames(message)
+        except MemoryError:
+            if not self.p.put_back(message):
+                message.close(api, self.core.core.in_hub)
+            raise
+        self.core.core.in_hub.add_freed(message.count)
+        message.count = 0
+        return frames
+
     def try_peek(self, size_t reserved):
         """The message is taken and put back. No code of Python's runs in between, so no other thread gets a later one first."""
         cdef _core.Message message
@@ -210,7 +238,9 @@ cdef class NativePipe:
         return pushed
 
     cdef object pop(self):
-        cdef PyObject *message = self.pop_one()
+        cdef PyObject *message
+        self.core.release()  # before: it may run code of Python's
+        message = self.pop_one()
         return checked(message) if message is not NULL or PyErr_Occurred() is not NULL else None
 
     cdef PyObject *pop_one(self) noexcept:
@@ -280,9 +310,21 @@ cdef class NativePipe:
 
     @property
     def writable(self):
-        return self.p.pending() == 0 and self.p.writable.load()
+        return self.p.writable()
 
-    def watch_writable(self, bell):
+    @property
+    def takes_more(self):
+        return self.p.takes_more.load()
+
+    def quiet(self):
+        """In this order: the owning thread is awake while it uses up what the descriptor says."""
+        cdef pollfd one
+        one.fd = self.fd
+        one.events = POLLIN
+        return self.fd >= 0 and poll(&one, 1, 0) == 0 and self.core.core.inbox.idle()
+
+    def watch_writable(self, bell, size_t ahead=1):
+        self.p.ahead.store(ahead)
         if bell is not self.can_send:
             self.can_send = bell
             self.set_bell(self.p.can_send, bell)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._mailbox import Bell, Mailbox, Reply
 
 
+_POLLIN = int(zmq.POLLIN)
 TAKEN_BACK: tuple[Any, None] = (None, None)  # in the place of a message that will not be sent
 
 
@@ -40,13 +41,14 @@ class Pipe:
     """Bounded both ways; made on the hub side, attached to its socket by the owning thread."""
 
     __slots__ = (
-        "_mailbox", "_streak", "bounded", "closing", "deadline", "direct_gets", "direct_puts", "dropped",
-        "end", "fd", "finished", "flushes", "idle", "in_maxsize", "incoming", "kind", "largest_receive", "largest_send",
-        "low", "message_bell", "messages_reserved", "multipart", "once", "open", "out_low", "out_maxsize",
-        "outgoing", "overflow", "owes_ring", "owner", "parts", "peak_pending", "peak_waiting", "places_reserved",
-        "ready", "receive_turns", "received", "received_bytes", "recv_frame", "refused", "rings",
+        "_mailbox", "_streak", "ahead", "bounded", "closing", "deadline", "direct_gets", "direct_puts", "dropped",
+        "end", "fd", "finished", "flushes", "had_room", "idle", "in_maxsize", "incoming", "keeps_frames", "kind",
+        "largest_receive", "largest_send", "low", "message_bell", "messages_reserved", "multipart", "once", "open",
+        "out_low", "out_maxsize",
+        "outgoing", "overflow", "owes_ring", "owner", "parts", "peak_pending", "peak_waiting",
+        "places_reserved", "ready", "receive_turns", "received", "received_bytes", "recv_frame", "refused", "rings",
         "room_bell", "send_frame", "send_turns", "sent", "sent_bytes", "settled", "socket", "stalls", "starved",
-        "touches", "was_writable", "watched", "writable_bell",
+        "takes_more", "touches", "watched", "writable_bell",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +74,7 @@ class Pipe:
         self.overflow = overflow
         self.bounded = overflow == "block"
         self.multipart = multipart
+        self.keeps_frames = False  # the messages in `incoming` are lists of zmq.Frame; set before the socket is opened
         # --- the queues: a side appends, the other pops
         self.outgoing: deque[tuple[Any, Reply | None]] = deque()  # (frames, the reply to complete), or TAKEN_BACK
         self.incoming: deque[Any] = deque()  # what get() returns
@@ -80,6 +83,7 @@ class Pipe:
         self.message_bell: Bell | None = None  # rung when there is a message
         self.writable_bell: Bell | None = None  # rung when libzmq would take a message
         self.watched = False  # `writable` is to be kept
+        self.ahead = 0  # so many messages may pend while it is true
         self.places_reserved = 0  # places that `offer` keeps free
         self.messages_reserved = 0  # messages that `take` leaves
         self.open = True  # puts are welcome
@@ -95,7 +99,7 @@ class Pipe:
         self.finished = False  # it will not look at `outgoing` again
         self.settled = 0  # how many have left `outgoing`
         self.sent = self.received = self.refused = self.dropped = 0  # messages
-        self.was_writable = False  # at the end of the last turn nothing was pending, and libzmq had room
+        self.takes_more = False  # libzmq had room at the end of a turn, or was filled by us since
         # likewise, for statistics alone; see `_api.Pipe`
         self.sent_bytes = self.received_bytes = 0
         self.peak_pending = self.peak_waiting = 0
@@ -106,6 +110,7 @@ class Pipe:
         self.socket: zmq.Socket[bytes] = None  # type: ignore[assignment]  # from attach() to finish
         self.fd = -1
         self.ready = False  # on the ready list
+        self.had_room = False  # libzmq's POLLOUT at the end of the last turn
         self.stalls = 0  # sends in a row refused although POLLOUT was there
         self.parts: list[bytes] = []  # of a message that has not arrived whole
         self.closing = False
@@ -141,9 +146,10 @@ class Pipe:
         """See `_api.Pipe`."""
         streak = self._streak
         streak.count += 1
-        if streak.count > STREAK or self.places_reserved or not self.writable:
+        if streak.count > STREAK or not self.writable or not self.direct_puts:
             return False
-        return self.offer_now(message)
+        frames = plain(message)
+        return frames is not None and self.try_push(frames, None, self.places_reserved)
 
     def take(self) -> Any:
         """See `_api.Pipe`."""
@@ -273,7 +279,7 @@ class Pipe:
                 taken += 1
         return taken
 
-    def try_pop(self, reserved: int) -> Any:
+    def try_pop(self, reserved: int, as_frames: bool = False) -> Any:
         """See `_api.Pipe`."""
         if len(self.incoming) <= reserved:
             return None
@@ -285,12 +291,24 @@ class Pipe:
                 return None
             if self.starved:
                 self._ask_for_more()
-            return message
+            return self._content(message) if self.keeps_frames and not as_frames else message
         except BaseException:  # a signal handler's, between any two of these: not got, and looked at, twice if need be
             if message is not None:
                 self.incoming.appendleft(message)
             self._mailbox.send(self)
             raise
+
+    def keep_frames(self) -> None:
+        """See `_api.Pipe`."""
+        self.keeps_frames = True
+
+    def try_pop_frames(self, reserved: int) -> Any:
+        """See `_api.Pipe`."""
+        return self.try_pop(reserved, True)
+
+    def _content(self, frames: list[zmq.Frame]) -> Any:
+        parts = [frame.bytes for frame in frames]
+        return parts if len(parts) > 1 or self.multipart else parts[0]
 
     def try_peek(self, reserved: int) -> Any:
         """See `_api.Pipe`. A list is copied, so that its user may change it."""
@@ -322,9 +340,10 @@ class Pipe:
         self.message_bell = bell
         self.messages_reserved = reserved
 
-    def watch_writable(self, bell: Bell | None) -> None:
+    def watch_writable(self, bell: Bell | None, ahead: int = 1) -> None:
         """See `_api.Pipe`."""
         self.writable_bell = bell
+        self.ahead = ahead
         if not self.watched:
             self.watched = True
             self._mailbox.send(self)
@@ -332,7 +351,13 @@ class Pipe:
     @property
     def writable(self) -> bool:
         """See `_api.Pipe`."""
-        return not self.outgoing and self.was_writable  # in this order: the owning thread clears the latter first
+        return self.takes_more and len(self.outgoing) < self.ahead
+
+    def quiet(self) -> bool:
+        """See `_api.Pipe`. In this order: the owning thread is awake while it uses up what the descriptor says."""
+        if self.fd < 0 or zmq.backend.zmq_poll([(self.fd, _POLLIN)], 0):
+            return False
+        return self._mailbox.asleep and not len(self._mailbox)
 
     def wakes(self) -> bool:
         # Waking a waiter costs ten times a put. So, while the owning thread makes more room and will ring, no waiter is
@@ -363,7 +388,7 @@ class Pipe:
     def withdraw(self) -> list[tuple[Any, Reply | None]]:
         """Take all that was not sent, for good; by the owning thread at its end, by the hub side after that."""
         self.finished = True
-        self.was_writable = False
+        self.takes_more = False
         items = []
         while self.outgoing:
             try:

@@ -108,6 +108,8 @@ class PythonEngine(Commands):
             self._stalled.pop(target, None)
 
     def _serve_now(self, pipe: Pipe) -> None:
+        for _ in range(len(self._ready)):  # first: what they send may be for this one
+            self._serve(self._ready.popleft())
         self._serve(pipe)
 
     def _send_rest(self, pipe: Pipe, linger: float) -> None:
@@ -172,6 +174,7 @@ class PythonEngine(Commands):
             return
         if pipe.outgoing:
             pipe.owes_ring = True
+        sent = pipe.sent
         try:
             refused = self._send_some(pipe)
             if pipe.closing and not pipe.outgoing:
@@ -207,8 +210,11 @@ class PythonEngine(Commands):
             if len(pipe.outgoing) < pipe.out_maxsize and not pipe.is_heavy():
                 pipe.rings += _ring(pipe.room_bell)
         if pipe.watched:
-            pipe.was_writable = not pending and bool(events & _POLLOUT)
-            if pipe.was_writable:  # waiters may have looked within the turn, while it was false
+            # If it has no room any more, and nothing was sent, its peers have gone.
+            filled = pipe.takes_more and (pipe.sent != sent or not pipe.had_room)
+            pipe.had_room = bool(events & _POLLOUT)
+            pipe.takes_more = pipe.had_room or filled
+            if pipe.takes_more:  # after every such turn: waiters may have looked within it, while too much was pending
                 pipe.rings += _ring(pipe.writable_bell)
 
     def _stall(self, pipe: Pipe) -> bool:
@@ -241,7 +247,6 @@ class PythonEngine(Commands):
                 if error is not None and _not_now(pipe, error) and reply not in pipe.once:
                     refused = True
                     break
-                pipe.was_writable = False  # first: a waiter that sees nothing pending looks at it next
                 # only now: until libzmq has it, it counts as pending
                 outgoing.popleft()
                 pipe.settled += 1
@@ -344,7 +349,7 @@ def _receive(pipe: Pipe) -> Any:
         while True:
             # as a zmq.Frame, copied by .bytes: asking the socket for RCVMORE costs twice as much
             frame = pipe.recv_frame(_DONTWAIT, False, False)
-            parts.append(frame.bytes)
+            parts.append(frame if pipe.keeps_frames else frame.bytes)
             if not frame.more:
                 break
     except zmq.ZMQError as error:
@@ -352,4 +357,4 @@ def _receive(pipe: Pipe) -> Any:
             return None  # EFSM: a REP that owes a reply, a REQ without a request
         raise
     pipe.parts = []
-    return parts if len(parts) > 1 or pipe.multipart else parts[0]
+    return parts if len(parts) > 1 or pipe.multipart or pipe.keeps_frames else parts[0]

@@ -131,10 +131,10 @@ def restart(socket: Socket, frames: bytes | tuple[bytes, ...]) -> bool:
         socket.set(zmq.REQ_RELAXED, 0)
 
 
-def in_memory(frames: Sequence[bytes]) -> list[bytes | zmq.Frame]:
+def in_memory(frames: Sequence[bytes | zmq.Frame]) -> list[bytes | zmq.Frame]:
     """Copy frames for which libzmq may lack memory into libzmq's own memory beforehand. If one of them were refused in
     the middle of a message, libzmq would keep the frames before it, and append the next message to them."""
-    return [zmq.Frame(frame, copy=True) if len(frame) >= _LARGE else frame for frame in frames]
+    return [zmq.Frame(one, copy=True) if type(one) is bytes and len(one) >= _LARGE else one for one in frames]
 
 
 def _send_now(socket: Socket, frames: Sequence[bytes | zmq.Frame]) -> bool:

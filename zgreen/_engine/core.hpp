@@ -98,7 +98,11 @@ class Core : public Shared {
         if (poller_.add(fd, number) < 0) fail("epoll_ctl");
         return number;
     }
-    void serve_now(Pipe &pipe) { serve(pipe); }  // one turn; its findings are in `events`
+    void serve_now(Pipe &pipe) {  // one turn of those that are ready, and then of this one; its findings are in `events`
+        take_touched();               // what they send may be for this one
+        serve_ready();
+        serve(pipe);
+    }
     void unwatch(int fd) { poller_.remove(fd); }
     void make_ready(Pipe &pipe) {
         if (pipe.ready || pipe.fd < 0) return;
@@ -124,11 +128,7 @@ class Core : public Shared {
     // Stops early for events.
     void step(double timeout) {
         take_touched();
-        for (size_t n = ready_.size(); n > 0; --n) {
-            const std::shared_ptr<Pipe> pipe = std::move(ready_.front());
-            ready_.pop_front();
-            serve(*pipe);
-        }
+        serve_ready();
         if (!timed_.empty()) timeout = look_at_clock(timeout);
         if (inbox.take_mail()) events.push_back(Event{EventKind::Mail, 0, 0});
         poll(events.empty() ? timeout : 0);
@@ -138,6 +138,14 @@ class Core : public Shared {
     static constexpr int kTurn = 100;          // messages each way per socket and turn
     static constexpr double kRetry = 0.05;     // seconds; see stall
     static constexpr double kLongest = 60.0;   // seconds; of one sleep beside a timer
+
+    void serve_ready() {
+        for (size_t n = ready_.size(); n > 0; --n) {
+            const std::shared_ptr<Pipe> pipe = std::move(ready_.front());
+            ready_.pop_front();
+            serve(*pipe);
+        }
+    }
 
     void take_touched() {
         const bool all = inbox.take(taking_);
@@ -229,6 +237,7 @@ class Core : public Shared {
         if (pipe.fd < 0 || pipe.drained_told) return;
         int error = 0;
         if (pipe.pending() > 0) pipe.owes_ring.store(true);
+        const uint64_t sent = pipe.sent.load();
         const bool refused = send_some(pipe, error);
         if (!error && pipe.closing && pipe.pending() == 0) {
             tell_room(pipe);
@@ -254,14 +263,17 @@ class Core : public Shared {
         else pipe.stalls = 0;
         if (writable || (has_credit && events_now & kPollIn)) make_ready(pipe);
         if (!writable || pipe.pending() <= pipe.out_low()) tell_room(pipe);
-        if (pipe.watched.load()) publish(pipe, !has_pending && events_now & kPollOut);
+        if (pipe.watched.load()) publish(pipe, events_now & kPollOut, pipe.sent.load() != sent);
     }
 
-    // Whether libzmq would take the next message. Waiters for that are told after each turn: they may have looked within
-    // the turn, while it was false.
-    void publish(Pipe &pipe, bool writable) {
-        pipe.writable.store(writable);
-        if (writable && pipe.can_send.ring(hub, NoticeKind::Writable, pipe.id)) count(pipe.rings);
+    // Whether libzmq has room, or had and was filled by us. If it has no room any more, and we have sent nothing, its peers
+    // have gone. Waiters are told after each turn: they may have looked within it, while too much was pending.
+    void publish(Pipe &pipe, bool has_room, bool has_sent) {
+        const bool filled = pipe.takes_more.load() && (has_sent || !pipe.had_room);
+        const bool takes_more = has_room || filled;
+        pipe.had_room = has_room;
+        pipe.takes_more.store(takes_more);
+        if (takes_more && pipe.can_send.ring(hub, NoticeKind::Writable, pipe.id)) count(pipe.rings);
     }
 
     // While sending goes on anyway, waiters for room are told only when there is much room: to wake one costs ten times
@@ -333,7 +345,6 @@ class Core : public Shared {
                 break;
             }
             ++done;
-            if (pipe.writable.load()) pipe.writable.store(false);  // first: a waiter that sees nothing pending looks here
             // only now: until libzmq has it, it counts as pending; but before its sender is told
             count(pipe.settled);
             pipe.out_bytes.go(bytes);

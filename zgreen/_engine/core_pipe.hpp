@@ -42,6 +42,9 @@ class Inbox {
         wake();
     }
 
+    // Whether the owning thread has nothing to do, as far as it knows, and nothing was posted; any thread.
+    bool idle() const { return asleep_.load() && !any_.load() && !mail_.load(); }
+
     // --- owning thread
     bool take_mail() { return mail_.load() && mail_.exchange(false); }
     bool take(std::vector<std::shared_ptr<Pipe>> &into) {  // true: look at all pipes
@@ -102,6 +105,9 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
         return size_t(delivered.load() - gone);
     }
 
+    // Whether a message may be pushed because of `takes_more`.
+    bool writable() const { return takes_more.load() && pending() < ahead.load(); }
+
     size_t held() const { return out.frames() + in.frames() + returned.count + parts.size(); }  // when the owning thread has ended
 
     // --- hub side
@@ -128,7 +134,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     void finish() {                   // nothing is pushed from now on
         sync::lock_guard lock(out_mutex);
         finished.store(true);
-        writable.store(false);
+        takes_more.store(false);
     }
     bool withdraw(Message &message);  // one that was not sent; after finish(), one thread
 
@@ -150,7 +156,8 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     sync::atomic<uint64_t> settled_seen{0};        // `settled` as it was: enough to know that there is room
     sync::atomic<uint64_t> taken{0};               // serialised; with DropOldest by both sides, under in_mutex
     sync::atomic<bool> open{true};                 // puts are welcome
-    sync::atomic<bool> watched{false};             // `writable` is to be kept
+    sync::atomic<bool> watched{false};             // `takes_more` is to be kept
+    sync::atomic<size_t> ahead{0};                 // so many messages may pend while it is true, see writable()
     size_t once = 0;                               // so many of `out` are tried but once; under out_mutex
     sync::mutex out_mutex;                         // over `out`'s back, and `finished`
     sync::mutex in_mutex;                          // over `in`'s back, and turning it; with DropOldest over all of it
@@ -160,8 +167,8 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     sync::atomic<bool> idle{true};                   // nothing to send; a push clears it, and touches
     sync::atomic<bool> starved{false};               // no credit; a pop clears it, and touches
     sync::atomic<bool> owes_ring{false};  // it sends, or is about to, and will tell of room; a push sets it, too
-    sync::atomic<bool> writable{false};  // at the end of the last turn nothing was pending, and libzmq had room
-    Bell room, message, can_send;        // `can_send` is for `writable`
+    sync::atomic<bool> takes_more{false};  // libzmq had room, or was filled by us: see Core::publish
+    Bell room, message, can_send;          // `can_send` is for writable()
 
     // --- owning thread writes, often
     alignas(64) sync::atomic<uint64_t> settled{0};  // sent or refused, or, after `finished`, withdrawn
@@ -179,6 +186,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     bool ready = false;
     bool closing = false;
     bool drained_told = false;
+    bool had_room = false;               // libzmq's POLLOUT at the end of the last turn
     double deadline = INFINITY;          // of closing
     double retry_at = INFINITY;          // see Core::stall
     uint64_t flush_target = UINT64_MAX;  // tell when so many were sent or refused

@@ -84,12 +84,17 @@ class RecvQueue(_Queue):
     ) -> None:
         """*source*: where messages are taken from; None: the pipe."""
         super().__init__(link, error)
+        self._pipe = pipe
         self._source: Source = source or pipe
         self.line = Line(link, self._ready, pipe.listen_for_message)
 
     def get(self, block: bool, timeout: float | None) -> Any:
         """The oldest message; wait for one if there is none. An exception means that none was got."""
         return self._first(self._source.try_pop, self.line.claim(), block, timeout)
+
+    def get_frames(self, block: bool, timeout: float | None) -> Any:
+        """As `get`, a list of frames as the engine has them; see `_api.Pipe.try_pop_frames`."""
+        return self._first(self._pipe.try_pop_frames, self.line.claim(), block, timeout)
 
     def peek(self, block: bool, timeout: float | None) -> Any:
         """What `get` would give, which stays."""

@@ -10,6 +10,7 @@ from zmq import __all__ as __all__
 from zmq import __revision__ as __revision__
 from zmq import __version__ as __version__
 
+from . import _plain as _plain  # imported for what it does
 from ._context import Context as Context
 from ._device import device as device
 from ._device import proxy as proxy

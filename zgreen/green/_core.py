@@ -6,12 +6,9 @@ effect at once. Then it is handed to the owning thread for good, with queues bou
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import gevent
 import zmq
 from gevent.queue import Empty, Full
 
@@ -22,13 +19,28 @@ from .._errors import BrokenError, ClosedError
 from .._hub.lanes import Sizes
 from .._hub.wait import Deadline
 from .._sockets import kind_of
+from ._frame import received
 from ._handing import Handing
 from ._lanes import SocketLanes, translate
 from ._life import ContextLife
+from ._parts import Parts
 
+_NOBLOCK, _SNDMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)  # as plain ints: those of pyzmq are slow
+_POLLIN, _POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 _SEND, _RECV = "send", "recv"  # whose turn it is at a REQ or REP
 _NEVER_REFUSE = (zmq.PUB, zmq.XPUB, zmq.ROUTER)  # unless told to: they drop instead
 _MAKE_REFUSE = (zmq.ROUTER_MANDATORY, zmq.XPUB_NODROP)
+
+
+_AHEAD = 1000  # messages; where SNDHWM is no limit
+
+
+def _refuse(_: Any) -> bool:
+    return False
+
+
+def _nothing() -> None:
+    return None
 
 
 def _seconds(milliseconds: int) -> float | None:
@@ -55,18 +67,20 @@ class Core:
         self.closed = False
         self.linger = int(self._raw.get(zmq.LINGER))  # milliseconds; -1: without limit; so are the next two
         self.rcvtimeo = self.sndtimeo = -1
-        self._rcvhwm: int | None = None  # what the user has set, once the socket is handed over
+        self._hwm: dict[int, int] = {}  # SNDHWM and RCVHWM as the user has set them, once the socket is handed over
         self._refuses = kind not in _NEVER_REFUSE
         self._says_pollout = kind not in (*_NEVER_REFUSE, zmq.STREAM)  # POLLOUT says that libzmq takes a message
         self._relaxed = False
         self._handing = Handing()
         self.turn = _SEND if kind == zmq.REQ else _RECV if kind == zmq.REP else None
-        # --- each greenlet writes its own entry
-        self._sending: WeakKeyDictionary[Any, list[bytes]] = WeakKeyDictionary()  # frames that were sent with SNDMORE
-        self._rest: WeakKeyDictionary[Any, deque[bytes]] = WeakKeyDictionary()  # frames of a message not got whole
+        self.parts = Parts()
+        # One call of the pipe each, where nothing is in the way; see _open_short_ways. Any thread calls them.
+        self.offer: Callable[[Any], bool] = _refuse
+        self.take: Callable[[], Any] = _nothing
         # --- the hub's thread alone
         self._listeners: list[Callable[[], Any]] = []
         self._signaler: Signaler | None = None
+        self._ahead = 1
         life.opened(self)
 
     # ------------------------------------------------------------------ life
@@ -91,18 +105,44 @@ class Core:
         self.check()
         raw = self._raw
         assert raw is not None
-        sndhwm, rcvhwm = int(raw.get(zmq.SNDHWM)), int(raw.get(zmq.RCVHWM))
-        # Both together hold RCVHWM: what libzmq holds, and what is in the receive queue.
-        prefetch = max(1, rcvhwm // 4) if rcvhwm else 0
-        if rcvhwm > 1:
-            raw.set(zmq.RCVHWM, rcvhwm - prefetch)
-            self._rcvhwm = rcvhwm
-        sizes = Sizes(sndhwm or None, prefetch or None, "block")
+        ahead, prefetch = self._share(raw, zmq.SNDHWM, self._pollout_tells()), self._share(raw, zmq.RCVHWM, True)
+        self._ahead = ahead or _AHEAD
+        sizes = Sizes(self._ahead if self._pollout_tells() else self._hwm[zmq.SNDHWM] or None, prefetch, "block")
         lanes = SocketLanes(pump._thread, self.kind, Plan(raw, self.kind.number, (), None, (), ()), sizes, self.life)
         self._raw, self.lanes = None, lanes
-        lanes.pipe.watch_writable(None)
+        lanes.pipe.watch_writable(None, self._ahead)
         lanes.open()
+        self._open_short_ways()
         return lanes
+
+    def _share(self, raw: zmq.Socket[bytes], option: int, divide: bool) -> int | None:
+        """How many messages a queue of ours may hold, so that with libzmq's it holds as many as the mark says; None: no
+        limit. A mark of 1 holds one message in each."""
+        mark = self._hwm[option] = int(raw.get(option))
+        if mark == 0:
+            return None
+        ours = max(1, mark // 2 if option == zmq.SNDHWM else mark // 4)
+        if divide and mark > 1:
+            raw.set(option, mark - ours)
+        return ours
+
+    def _pollout_tells(self) -> bool:
+        """Whether POLLOUT says that libzmq takes the next message."""
+        return self._refuses and self._says_pollout
+
+    def _open_short_ways(self) -> None:
+        """Set what `send` and `receive` try first; whenever something has changed that they depend on."""
+        lanes, kind = self.lanes, self.kind
+        offer: Callable[[Any], bool] = _refuse
+        take: Callable[[], Any] = _nothing
+        if lanes is not None and self.turn is None and not self.closed and not self.life.terminating:
+            if kind.sends and not self._refuses:
+                offer = lanes.pipe.offer
+            elif kind.sends and self._says_pollout:
+                offer = lanes.pipe.offer_writable
+            if kind.receives:
+                take = lanes.pipe.take
+        self.offer, self.take = offer, take
 
     def wear(self, lanes: SocketLanes) -> None:
         """Be the socket of *lanes*, which are open, in the place of its own; see `monitor`."""
@@ -110,12 +150,14 @@ class Core:
         assert raw is not None
         raw.close(linger=0)
         self.lanes = lanes
+        self._open_short_ways()
 
     def close(self, linger: int | None, wait: bool = True) -> None:
         """Close the socket; *linger* in milliseconds. *wait* until libzmq has been told, so that names are free."""
         if self.closed:
             return
         self.closed = True
+        self._open_short_ways()
         self.life.closed(self)
         linger = self.linger if linger is None else linger
         raw, self._raw = self._raw, None
@@ -133,6 +175,7 @@ class Core:
     def wake(self) -> None:
         """Have all waiters get ETERM: the context is being terminated; any thread."""
         lanes = self.lanes
+        self._open_short_ways()
         if lanes is not None:
             lanes.wake()
             if lanes.link.here():
@@ -146,22 +189,18 @@ class Core:
 
     # ------------------------------------------------------------------ send
 
-    def send(self, frame: bytes, flags: int) -> None:
+    def send(self, frame: Any, flags: int) -> None:
         """Send a frame; with SNDMORE it is kept until the last of this greenlet's message comes."""
-        me = gevent.getcurrent()
-        begun = self._sending.get(me)
-        if flags & zmq.SNDMORE:
-            if begun is None:
-                self._check_first(flags)
-                self._sending[me] = [frame]
-            else:
-                self.check()
-                begun.append(frame)
-        elif begun is None:
-            self.send_message(frame, flags)
+        flags = int(flags)
+        first = self.parts.is_first()
+        if not flags & _SNDMORE:
+            self.send_message(self.parts.whole(frame), flags, begun=not first)
+            return
+        if first:
+            self._check_first(flags)
         else:
-            del self._sending[me]
-            self.send_message((*begun, frame), flags, begun=True)
+            self.check()
+        self.parts.add(frame)
 
     def _check_first(self, flags: int) -> None:
         """Refuse the first frame of a message that cannot be sent: libzmq never refuses a later one."""
@@ -170,18 +209,18 @@ class Core:
             raise zmq.ZMQError(zmq.ENOTSUP)
         if self.turn is _RECV and not self._relaxed:
             raise zmq.ZMQError(zmq.EFSM)
-        if flags & zmq.NOBLOCK and self._refuses and not lanes.pipe.writable:
-            self.serve()
+        if flags & _NOBLOCK and self._refuses and not lanes.pipe.writable:
+            self.look()
             if not lanes.pipe.writable:
                 raise zmq.Again
 
     def send_message(self, frames: Any, flags: int, begun: bool = False) -> None:
-        """Send a whole message, bytes or a tuple of bytes. *begun*: NOBLOCK was answered with its first frame."""
+        """Send a whole message, bytes or a tuple of frames. *begun*: NOBLOCK was answered with its first frame."""
         lanes = self.lanes
         if lanes is None or self.life.terminating or self.closed:
             lanes = self.ready()
         if self.turn is None:
-            self._send(lanes, frames, flags, begun)
+            self._send(lanes, frames, int(flags), begun)
             return
         if self.turn is _RECV:
             self.check()
@@ -191,37 +230,43 @@ class Core:
                 pass  # the reply to a request that is given up
         before, self.turn = self.turn, _RECV  # before it is sent: another greenlet's turn it is not
         try:
-            self._send(lanes, frames, flags, begun)
+            self._send(lanes, frames, int(flags), begun)
         except BaseException:
             self.turn = before
             raise
 
     def _send(self, lanes: SocketLanes, frames: Any, flags: int, begun: bool) -> None:
-        pipe = lanes.pipe
-        if self._refuses:
-            if self._says_pollout and pipe.offer_writable(frames):
-                return
-        elif pipe.offer(frames):
-            return
-        self._send_exactly(lanes, frames, flags, begun)
-
-    def _send_exactly(self, lanes: SocketLanes, frames: Any, flags: int, begun: bool) -> None:
-        """Where the short way has refused. It returns when libzmq has taken the message."""
         if not self.kind.sends:
             self.check()
             raise zmq.ZMQError(zmq.ENOTSUP)
-        timeout = _seconds(self.sndtimeo)
-        once = bool(flags & zmq.NOBLOCK) or timeout == 0
-        if lanes.pipe.due() and not once:
+        if lanes.pipe.due() and not flags & _NOBLOCK:
             lanes.link.breathe()
+        if self._put_at_once(lanes, frames):
+            return
+        timeout = _seconds(self.sndtimeo)
+        once = bool(flags & _NOBLOCK) or timeout == 0
         if not lanes.link.may_wait():  # a callback of the hub
-            if not self._refuses and lanes.pipe.try_push(frames, None, len(lanes.sends.line)):
-                return
             raise zmq.Again
+        if once and not begun and self._pollout_tells() and lanes.pipe.quiet() and not lanes.pipe.writable:
+            self.check()
+            raise zmq.Again
+        self._send_exactly(lanes, frames, once, begun, timeout)
+
+    def _put_at_once(self, lanes: SocketLanes, frames: Any) -> bool:
+        """Put the message if libzmq will take it, or drop it, as far as is known, and if no other sender waits."""
+        pipe = lanes.pipe
+        if self._refuses and not (self._says_pollout and pipe.writable):
+            return False
+        return pipe.try_push(frames, None, len(lanes.sends.line))
+
+    def _send_exactly(self, lanes: SocketLanes, frames: Any, once: bool, begun: bool, timeout: float | None) -> None:
+        """Return when libzmq has taken the message or, if the queue may hold some, when there is room in it."""
         try:
             if begun and once:
                 if not lanes.pipe.push_over(frames):
                     raise lanes.state.put_error() or zmq.ZMQError(zmq.ENOTSOCK)
+            elif self._pollout_tells() and lanes.pipe.takes_more and not once:
+                lanes.sends.put(frames, None, True, timeout)
             else:
                 self._handing.hand_in(lanes, frames, once, Deadline(timeout))
         except Full:
@@ -231,73 +276,59 @@ class Core:
 
     # ------------------------------------------------------------------ receive
 
-    def receive_frame(self, flags: int) -> tuple[bytes, bool]:
-        """The next frame of this greenlet's message, or the first of a new one, and whether more follow."""
-        rest = self._rest_of_mine() if self._rest else None
-        if rest is None:
-            frames = self.receive(flags)
-            if len(frames) == 1:
-                return frames[0], False
-            rest = self._rest[gevent.getcurrent()] = deque(frames)
-        else:
+    def receive_frame(self, flags: int, copy: bool = True) -> Any:
+        """The next frame of this greenlet's message, or the first of a new one."""
+        rest = self.parts.left() if self.parts.receives else None
+        if rest is not None:
             self.check()
-        frame = rest.popleft()
-        if not rest:
-            self._rest.pop(gevent.getcurrent(), None)
-        return frame, bool(rest)
+            return self.parts.next_of(rest)
+        message = self.receive(flags, copy)
+        if type(message) is not list:
+            return message
+        return message[0] if len(message) == 1 else self.parts.first_of(message)
 
-    def receive_message(self, flags: int) -> list[bytes]:
+    def receive_message(self, flags: int, copy: bool = True) -> list[Any]:
         """The next message, or what is left of the one that this greenlet has begun to receive."""
-        rest = self._rest_of_mine() if self._rest else None
-        if rest is None:
-            return self.receive(flags)
-        self.check()
-        self._rest.pop(gevent.getcurrent(), None)
-        return list(rest)
+        rest = self.parts.take_rest() if self.parts.receives else None
+        if rest is not None:
+            self.check()
+            return rest
+        message = self.receive(flags, copy)
+        return message if type(message) is list else [message]
 
-    def _rest_of_mine(self) -> deque[bytes] | None:
-        """What is left of this greenlet's message, or of one whose greenlet has ended."""
-        me = gevent.getcurrent()
-        rest = self._rest.get(me)
-        if rest is None:
-            for other in list(self._rest):
-                if other.dead and (rest := self._rest.pop(other, None)):
-                    self._rest[me] = rest
-                    break
-        return rest
-
-    def more(self) -> bool:
-        """RCVMORE: whether this greenlet has not received its message whole."""
-        return bool(self._rest.get(gevent.getcurrent()))
-
-    def receive(self, flags: int) -> list[bytes]:
-        """The next message."""
+    def receive(self, flags: int, copy: bool = True) -> Any:
+        """The next message: bytes or, if it has several frames, a list of bytes; without *copy* a list of frames."""
         lanes = self.lanes
         if lanes is None or self.life.terminating or self.closed:
             lanes = self.ready()
         if self.turn is _SEND:
             self.check()
             raise zmq.ZMQError(zmq.EFSM)
-        message = lanes.pipe.take_now() if flags & zmq.NOBLOCK else lanes.pipe.take()
-        if message is None:
-            message = self._receive_in_line(lanes, flags)
-        if self.turn is not None:
-            self.turn = _SEND
-        return message  # type: ignore[no-any-return]
-
-    def _receive_in_line(self, lanes: SocketLanes, flags: int) -> Any:
         if not self.kind.receives:
             self.check()
             raise zmq.ZMQError(zmq.ENOTSUP)
-        timeout = _seconds(self.rcvtimeo)
+        message = self._receive_in_line(lanes, int(flags) & _NOBLOCK, copy)
+        if not copy:
+            message = received(message)
+        if self.turn is not None:
+            self.turn = _SEND
+        return message
+
+    def _receive_in_line(self, lanes: SocketLanes, noblock: int, copy: bool) -> Any:
+        pipe, timeout = lanes.pipe, _seconds(self.rcvtimeo)
+        get = lanes.receives.get if copy else lanes.receives.get_frames
         try:
-            if not flags & zmq.NOBLOCK and timeout != 0:
-                return lanes.get(True, timeout)
-            try:
-                return lanes.get(False, None)
-            except Empty:
-                self.serve()
-                return lanes.get(False, None)
+            if not noblock and timeout != 0:
+                if pipe.due():
+                    lanes.link.breathe()
+                return get(True, timeout)
+            pipe.count_one()
+            if lanes.receives.line.reserved() < pipe.waiting() or not pipe.quiet():
+                try:
+                    return get(False, None)
+                except Empty:
+                    self.look()
+            return get(False, None)
         except Empty:
             raise zmq.Again from None
         except (ClosedError, BrokenError) as error:
@@ -312,17 +343,35 @@ class Core:
         if lanes.link.may_wait():
             self.command(lanes.engine.serve)
 
+    def look(self) -> None:
+        """`serve`, unless it is known without asking that nothing has come."""
+        if not self.ready().pipe.quiet():
+            self.serve()
+
     def events(self) -> int:
         """POLLIN and POLLOUT, as they are now; a socket that is closed says both, as its next call does not wait."""
         if self.closed or self.life.terminating:
-            return int(zmq.POLLIN | zmq.POLLOUT)
+            return _POLLIN | _POLLOUT
         lanes = self.ready()
         found = 0
-        if self.kind.receives and self.turn is not _SEND and (self.more() or lanes.receives.ready()):
-            found |= zmq.POLLIN
+        if self.kind.receives and self.turn is not _SEND and (self.parts.more() or lanes.receives.ready()):
+            found |= _POLLIN
         my_turn = self.kind.sends and (self.turn is not _RECV or self._relaxed)
         if my_turn and (not self._refuses or lanes.pipe.writable):
-            found |= zmq.POLLOUT
+            found |= _POLLOUT
+        return found
+
+    def poll_now(self, wanted: int) -> int:
+        """Those of the *wanted* events that are there, without a wait."""
+        self.check()
+        lanes = self.ready()
+        lanes.pipe.count_one()
+        if lanes.pipe.due() and lanes.link.may_wait():
+            lanes.link.breathe()
+        found = self.events() & wanted
+        if not found:
+            self.look()
+            found = self.events() & wanted
         return found
 
     def listen(self, listener: Callable[[], Any]) -> None:
@@ -330,7 +379,7 @@ class Core:
         lanes = self.ready()
         lanes.link.check_here(f"{lanes.name}: polling")
         if not self._listeners:
-            lanes.pipe.watch_writable(Bell(lanes.link.mailbox, self.tell))
+            lanes.pipe.watch_writable(Bell(lanes.link.mailbox, self.tell), self._ahead)
             lanes.receives.line.listen_idle(self.tell)
         self._listeners = [*self._listeners, listener]
 
@@ -338,7 +387,7 @@ class Core:
         """Undo `listen`."""
         self._listeners = [one for one in self._listeners if one is not listener]
         if not self._listeners and self.lanes is not None:
-            self.lanes.pipe.watch_writable(None)
+            self.lanes.pipe.watch_writable(None, self._ahead)
             self.lanes.receives.line.listen_idle(self.tell, False)
 
     def tell(self) -> None:
@@ -356,13 +405,13 @@ class Core:
 
     def _ring_descriptor(self) -> None:
         assert self._signaler is not None
-        if self.events() & zmq.POLLIN:
+        if self.events() & _POLLIN:
             self._signaler.ring()
 
     def _events_read(self) -> int:
         found = self.events()
-        if not found and self.kind.receives:
-            self.serve()
+        if not found:
+            self.look()
             found = self.events()
         if self._signaler is not None:
             self._signaler.drain()
@@ -395,10 +444,11 @@ class Core:
             self.rcvtimeo = int(value)
         elif option == zmq.SNDTIMEO:
             self.sndtimeo = int(value)
-        elif option == zmq.RCVHWM and self.lanes is not None:
-            self._rcvhwm = int(value)
+        elif option in self._hwm:
+            self._hwm[option] = int(value)
         elif option in _MAKE_REFUSE:
             self._refuses = bool(value)
+            self._open_short_ways()
         elif option == zmq.REQ_RELAXED:
             self._relaxed = bool(value)
 
@@ -411,9 +461,9 @@ class Core:
             self.ready()
             return self.descriptor()
         if option == zmq.RCVMORE:
-            return int(self.more())
-        if option == zmq.RCVHWM and self._rcvhwm is not None:
-            return self._rcvhwm
+            return int(self.parts.more())
+        if option in self._hwm:
+            return self._hwm[option]
         if self._raw is not None:
             return self._raw.get(option)
         assert self.lanes is not None

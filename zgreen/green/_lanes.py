@@ -55,7 +55,8 @@ class SocketLanes(Lanes):
     def __init__(self, thread: OwningThread, kind: Kind, plan: Plan, sizes: Sizes, life: Life) -> None:
         self._life = life  # set once; before the rest, which asks for errors
         self.closed_by_user = False  # the thread that closes it writes, before the close is under way
-        super().__init__(thread, kind, plan, sizes, True, lambda _: None)
+        super().__init__(thread, kind, plan, sizes, False, lambda _: None)
+        self.pipe.keep_frames()
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 import zmq
 from gevent.event import Event
+from zmq.backend import zmq_poll as _poll_descriptors
 
 from ._core import Core
 
@@ -20,22 +21,23 @@ class _Descriptor:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._watchers: list[Any] = []
-        self._found = 0
+        self._wanted = 0
 
     def listen(self, wanted: int, found: Any) -> None:
+        self._wanted = wanted
         loop = gevent.get_hub().loop
         for event, kind in ((zmq.POLLIN, _READ), (zmq.POLLOUT, _WRITE)):
             if wanted & event:
                 watcher = loop.io(self._fd, kind)
                 self._watchers.append(watcher)
-                watcher.start(self._note, event, found)
-
-    def _note(self, event: int, found: Any) -> None:
-        self._found |= event
-        found()
+                watcher.start(found)
 
     def events(self) -> int:
-        return self._found
+        ready = _poll_descriptors([(self._fd, self._wanted)], 0)
+        return ready[0][1] if ready else 0
+
+    def look(self) -> None:
+        pass
 
     def ignore(self) -> None:
         for watcher in self._watchers:
@@ -58,8 +60,8 @@ class _Green:
         self._core.check()
         return self._core.events()
 
-    def serve(self) -> None:
-        self._core.serve()
+    def look(self) -> None:
+        self._core.look()
 
     def ignore(self) -> None:
         if self._found is not None:
@@ -106,12 +108,9 @@ def zmq_poll(sockets: Iterable[tuple[Any, int]], timeout: float | None = -1) -> 
     try:
         for _, events, source in wanted:
             source.listen(events, changed.set)
-        for _, _, source in wanted:
-            if isinstance(source, _Green):
-                source.serve()  # so that nothing that has come is missed
-        if not found() and any(isinstance(source, _Descriptor) for _, _, source in wanted):
-            gevent.sleep(0)  # let the loop look at the descriptors
-            changed.wait(0.001 if seconds == 0 else 0)
+        for _, events, source in wanted:
+            if not source.events() & events:
+                source.look()  # so that nothing that has come is missed
         timer = gevent.Timeout.start_new(seconds) if seconds else None
         try:
             while not (ready := found()) and seconds != 0:

@@ -13,37 +13,15 @@ from typing import Any
 import zmq
 
 from ._core import Core
+from ._frame import sent
 from ._monitor import open_monitor
 from ._poll import Poller
+
+_SNDMORE = int(zmq.SNDMORE)  # pyzmq's own is slow
 
 # libzmq looks for a mark in what a handle points to, and says ENOTSOCK where it is missing. With NULL for a handle
 # zmq_poll would poll descriptor 0 instead.
 _NO_SOCKET = ctypes.create_string_buffer(65536)
-
-
-def _bytes_of(data: Any) -> bytes:
-    if type(data) is bytes:
-        return data
-    if isinstance(data, zmq.Frame):
-        return data.bytes
-    if isinstance(data, str):
-        raise TypeError("unicode not allowed, use send_string")
-    return memoryview(data).tobytes()
-
-
-def _tracker(data: Any, copy: bool, track: bool) -> zmq.MessageTracker | None:
-    """What `send` returns: the message has been copied, so libzmq is done with the caller's memory."""
-    if isinstance(data, zmq.Frame):
-        if track and not data.tracker:
-            raise ValueError("Not a tracked message")
-        return zmq._FINISHED_TRACKER
-    return None if copy else zmq._FINISHED_TRACKER
-
-
-def _frame(data: bytes, more: bool, track: bool) -> zmq.Frame:
-    frame = zmq.Frame(data, track=track)
-    frame.more = more
-    return frame
 
 
 class Socket(zmq.Socket[bytes]):
@@ -132,15 +110,21 @@ class Socket(zmq.Socket[bytes]):
 
         :raises zmq.Again: NOBLOCK, or SNDTIMEO is over; nothing will be sent.
         """
+        core = self._core
+        if (
+            (type(data) is bytes and copy and not kwargs and core is not None and not core.parts.sends)
+            and not (flags and int(flags) & _SNDMORE)
+            and core.offer(data)
+        ):
+            return None
+        return self._send(data, flags, copy, track, **kwargs)
+
+    def _send(self, data: Any, flags: int, copy: bool, track: bool, **kwargs: Any) -> Any:
         if any(value is not None for value in kwargs.values()):
             raise zmq.ZMQError(zmq.ENOTSUP, "routing_id and group are of socket types that zgreen.green has not")
         core = self._open()
-        tracker = None if copy and type(data) is bytes else _tracker(data, copy, track)
-        frame = data if type(data) is bytes else _bytes_of(data)
-        if flags & zmq.SNDMORE or core._sending:
-            core.send(frame, flags)
-        else:
-            core.send_message(frame, flags)
+        frame, tracker = sent(data, copy, track, self.copy_threshold)
+        core.send(frame if type(frame) is bytes or (flags and int(flags) & _SNDMORE) else (frame,), flags)
         return tracker
 
     def send_multipart(
@@ -149,17 +133,19 @@ class Socket(zmq.Socket[bytes]):
         """Send the frames of a message; see `send`."""
         core = self._open()
         own = type(self).send is not Socket.send  # a subclass's, through which all frames shall go
-        if own or kwargs or flags & zmq.SNDMORE or core._sending:
+        if own or kwargs or core.parts.sends or (flags and int(flags) & _SNDMORE):
             return super().send_multipart(msg_parts, flags, copy, track, **kwargs)
+        if copy and core.offer(msg_parts):
+            return None
         tracker = None
         frames = []
         for number, part in enumerate(msg_parts):
             try:
-                frames.append(_bytes_of(part))
+                frame, tracker = sent(part, copy, track, self.copy_threshold)
             except TypeError:
                 raise TypeError(f"Frame {number} ({part!r:.32}) does not support the buffer interface.") from None
-            tracker = _tracker(part, copy, track) or tracker
-        core.send_message(tuple(frames) if len(frames) != 1 else frames[0], flags) if frames else msg_parts[-1]
+            frames.append(frame)
+        core.send_message(tuple(frames), flags) if frames else msg_parts[-1]
         return tracker
 
     # ------------------------------------------------------------------ receive
@@ -169,18 +155,33 @@ class Socket(zmq.Socket[bytes]):
 
         :raises zmq.Again: NOBLOCK and there is no message, or RCVTIMEO is over.
         """
-        frame, more = self._open().receive_frame(flags)
-        return frame if copy else _frame(frame, more, track)
+        core = self._open()
+        if copy:
+            if not core.parts.receives:
+                message = core.take()
+                if type(message) is bytes:
+                    return message
+                if message is not None:
+                    return core.parts.first_of(message)
+            frame = core.receive_frame(flags)
+            return frame if type(frame) is bytes else frame.bytes
+        frame = core.receive_frame(flags, copy=False)
+        return frame if type(frame) is not bytes else _frame(frame, core.parts.more(), track)
 
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> list[Any]:
         """Receive all frames of a message; see `recv`."""
         if type(self).recv is not Socket.recv:
             return super().recv_multipart(flags, copy, track)
-        frames: list[Any] = self._open().receive_message(flags)
+        core = self._open()
+        if copy and not core.parts.receives:
+            message = core.take()
+            if message is not None:
+                return message if type(message) is list else [message]
+        frames: list[Any] = core.receive_message(flags, copy)
         if copy:
-            return frames
+            return [frame if type(frame) is bytes else frame.bytes for frame in frames]
         last = len(frames) - 1
-        return [_frame(frame, number < last, track) for number, frame in enumerate(frames)]
+        return [one if type(one) is not bytes else _frame(one, n < last, track) for n, one in enumerate(frames)]
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive a frame into *buffer*, up to *nbytes* of it, and return the length of the frame."""
@@ -194,10 +195,16 @@ class Socket(zmq.Socket[bytes]):
             raise ValueError(f"nbytes={nbytes} must not be negative")
         if nbytes > len(view):
             raise ValueError(f"nbytes={nbytes} is more than the {len(view)} bytes of the buffer")
-        frame, _ = self._open().receive_frame(flags)
+        frame = self.recv(flags)
         size = min(nbytes or len(view), len(frame))
         view[:size] = frame[:size]
         return len(frame)
+
+    def poll(self, timeout: int | None = None, flags: int = zmq.POLLIN) -> int:
+        """Wait for *flags*, up to *timeout* milliseconds; None or negative: no limit. Returns those that are there."""
+        if timeout == 0 and not self.closed:
+            return self._open().poll_now(int(flags))
+        return super().poll(timeout, flags)
 
     # ------------------------------------------------------------------ options
 
@@ -276,6 +283,13 @@ class Socket(zmq.Socket[bytes]):
         raise zmq.ZMQError(zmq.ENOTSUP)
 
     leave = join
+
+
+def _frame(data: bytes, more: bool, track: bool) -> zmq.Frame:
+    """A frame of a message that was received with copies so far."""
+    frame = zmq.Frame(data, track=track)
+    frame.more = more
+    return frame
 
 
 def _text(addr: Any) -> str:
