@@ -303,6 +303,18 @@ def test_nothing_is_left_of_a_send_that_was_given_up(context, end):
     assert other.recv() == b"next"
 
 
+def test_a_kill_in_its_first_call_leaves_the_socket_usable(context):
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    for socket, call in ((one, lambda: one.send(b"given up")), (other, other.recv)):
+        caller = gevent.spawn(call)
+        wait_for(lambda socket=socket: socket._core.lanes is not None)
+        caller.kill()
+    one.bind("inproc://killed")
+    other.connect("inproc://killed")
+    one.send(b"next")
+    assert other.recv() == b"next"
+
+
 def test_a_kill_may_come_as_libzmq_takes_the_message(context):
     """The owning thread has sent it, and the hub has not heard of that: the order is forced by blocking the hub."""
     one = context.socket(zmq.PUSH)

@@ -160,8 +160,13 @@ class Core : public Shared {
 
     void poll(double timeout) {
         numbers_.clear();
-        if (timeout == 0 || !ready_.empty()) poller_.wait(0, numbers_);
-        else if (!look(timeout)) sleep(timeout);
+        if (timeout == 0 || !ready_.empty()) {
+            poller_.wait(0, numbers_);
+        } else {
+            inbox.rest(true);
+            if (!look(timeout)) sleep(timeout);
+            inbox.rest(false);
+        }
         for (const uint64_t number : numbers_) {
             if (number == 0) {
                 drain();

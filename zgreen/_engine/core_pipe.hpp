@@ -43,7 +43,7 @@ class Inbox {
     }
 
     // Whether the owning thread has nothing to do, as far as it knows, and nothing was posted; any thread.
-    bool idle() const { return asleep_.load() && !any_.load() && !mail_.load(); }
+    bool idle() const { return resting_.load() && !any_.load() && !mail_.load(); }
 
     // --- owning thread
     bool take_mail() { return mail_.load() && mail_.exchange(false); }
@@ -53,6 +53,7 @@ class Inbox {
         into.swap(touched_);
         return std::exchange(all_, false);
     }
+    void rest(bool now) { resting_.store(now); }  // it sleeps, or looks for work: until there is some, it does nothing
     bool has_any() const { return any_.load() || mail_.load(); }
     bool sleep() {  // say "asleep", then look once more; whether there is nothing to take
         asleep_.store(true);
@@ -65,6 +66,7 @@ class Inbox {
         if (asleep_.load() && asleep_.exchange(false)) ringer_.ring();
     }
     sync::atomic<bool> asleep_{false};
+    sync::atomic<bool> resting_{false};
     sync::atomic<bool> mail_{false};
     sync::atomic<bool> any_{false};
     sync::mutex mutex_;
@@ -106,7 +108,9 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     }
 
     // Whether a message may be pushed because of `takes_more`.
-    bool writable() const { return takes_more.load() && pending() < ahead.load(); }
+    bool writable() const {
+        return takes_more.load() && pending() < ahead.load();
+    }
 
     size_t held() const { return out.frames() + in.frames() + returned.count + parts.size(); }  // when the owning thread has ended
 

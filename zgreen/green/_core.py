@@ -111,8 +111,8 @@ class Core:
         lanes = SocketLanes(pump._thread, self.kind, Plan(raw, self.kind.number, (), None, (), ()), sizes, self.life)
         self._raw, self.lanes = None, lanes
         lanes.pipe.watch_writable(None, self._ahead)
-        lanes.open()
         self._open_short_ways()
+        lanes.open()
         return lanes
 
     def _share(self, raw: zmq.Socket[bytes], option: int, divide: bool) -> int | None:

@@ -67,6 +67,19 @@ class SocketLanes(Lanes):
         """See `Lanes`."""
         return _SocketState(self._life, lambda: self.name, lambda: self.pipe.finished, self.thread)
 
+    def open(self) -> None:
+        """As of `Lanes`; but if the caller is killed meanwhile, the opening goes on, before the commands of others."""
+        self.thread.join(self)
+        self.trace()
+        call = self.post(self.engine.open, self.plan)
+        try:
+            last = self._wait(call)
+        except BaseException:
+            if call.reply.error is not None or self.thread.error() is not None:
+                self.abandon()
+            raise
+        self.endpoints.opened(last, ())
+
     def ended(self, left: list[tuple[Any, Reply | None]], unsent: Unsent, error: BaseException | None) -> None:
         """See `_api.Owner`. LINGER has said what may be lost at a close, as with libzmq: it is not reported."""
         super().ended(left, Unsent(0, 0) if self.closed_by_user else unsent, error)
