@@ -1,6 +1,7 @@
 """Clients of server-sent events, so many in one process: they read as fast as they can and look at nothing.
 
-``readers PORT NUMBER`` opens NUMBER streams and reads until its standard input ends; then it says how many bytes came.
+``readers PORT NUMBER`` opens NUMBER streams and reads. At each line on its standard input, and at the end of that, it
+says how many bytes have come, and how many tabs, of which parts.py puts one into each message.
 """
 
 from __future__ import annotations
@@ -25,18 +26,22 @@ def main(port: int, number: int, host: str = "127.0.0.1") -> None:
         client.setblocking(False)
         selector.register(client, selectors.EVENT_READ)
     say("reading")
-    total = 0
+    total = tabs = 0
     while True:
         for key, _ in selector.select():
             if key.fileobj is sys.stdin:
-                say(str(total))
-                return
+                asked = sys.stdin.readline()
+                say(f"{total} {tabs}")
+                if not asked:
+                    return
+                continue
             assert isinstance(key.fileobj, socket.socket)
             try:
                 data = key.fileobj.recv(65536)
             except OSError:
                 data = b""
             total += len(data)
+            tabs += data.count(b"\t")
             if not data:
                 selector.unregister(key.fileobj)
 

@@ -76,8 +76,10 @@ def test_two_scenarios(tmp_path: Path) -> None:
     assert sys.prefix not in published
 
 
-@pytest.mark.parametrize("scenario", ["push/3-frames", "pull/3-frames", "round_trip/100-in-flight",
-                                      "many_sockets/10-channels", "fan_out/100-greenlets", "sse/500-clients"])  # fmt: skip
+@pytest.mark.parametrize("scenario", [
+    "push/3-frames", "pull/3-frames", "round_trip/100-in-flight", "many_sockets/10-channels", "fan_out/100-greenlets",
+    "sse/500-clients",
+])  # fmt: skip
 def test_without_a_compiler_the_peer_is_python(scenario: str) -> None:
     candidates = ("--candidate", "zgreen python", "--candidate", "C++")
     said = benchmarks("--quick", "--seconds", "0.01", scenario, *candidates, CXX="no-such-compiler")
