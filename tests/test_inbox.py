@@ -3,7 +3,7 @@
 import gevent
 import pytest
 from gevent.queue import Empty
-from support import LIMIT, Interrupted, outcome
+from support import LIMIT, Interrupted, interruptions, outcome
 
 from zgreen import ClosedError
 from zgreen.patterns._inbox import _PASS, Inbox, Waker
@@ -97,6 +97,28 @@ def test_who_links_to_what_is_ready_is_told(waker):
     inbox.link(told.append, "second")
     passes()
     assert told == ["first", "second"]
+
+
+def test_a_signal_handler_that_raises_leaves_no_waiter_untold(waker, hub_errors):
+    """Wherever it does so as the hub tells them: a waiter leaves the line only as it is told."""
+    told, number = [], -1
+
+    def prepare():
+        told.clear()
+        inbox = make(waker)
+        for name in ("first", "second"):
+            inbox.link(told.append, name)
+        inbox.offer("message")
+
+    prepare()
+    for number in interruptions(waker._run, "patterns/_inbox.py"):
+        passes()
+        assert told == ["first", "second"], f"at place {number}"
+        prepare()
+    assert number > 5
+    assert told == ["first", "second"]
+    assert {type(error) for _, error in hub_errors} == {Interrupted}
+    hub_errors.clear()
 
 
 def test_a_getter_that_takes_the_last_one_leaves_the_next_waiting(waker):

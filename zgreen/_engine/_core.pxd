@@ -126,7 +126,6 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         bool take_back(uint64_t, Message &)
         bool pop(Message &)
         bool put_back(Message &)
-        bool put_back(Message &, bool)
         bool withdraw(Message &) except +
         void finish()
         const uint64_t id

@@ -216,7 +216,7 @@ cdef class NativePipe:
         if self.forgotten or self.p.waiting() <= reserved or not self.p.pop(message):
             return None
         content = received_message(message, self.multipart)
-        if not self.p.put_back(message, True):  # drop_oldest: it was the oldest
+        if not self.p.put_back(message):  # drop_oldest: it was the oldest, and more has come
             message.close(api, self.core.core.in_hub)
         return checked(content)
 

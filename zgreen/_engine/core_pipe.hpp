@@ -134,7 +134,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     void limit_waiting(size_t limit);  // receive no more while so many wait; block only
     // The message popped last; false: dropped, and still the caller's. `looked`: it was popped to be looked at only, so it
     // goes back unless another message has come meanwhile that leaves no place for it.
-    bool put_back(Message &message, bool looked = false);
+    bool put_back(Message &message);
     void finish() {                   // nothing is pushed from now on
         sync::lock_guard lock(out_mutex);
         finished.store(true);
@@ -208,6 +208,7 @@ class Pipe : public std::enable_shared_from_this<Pipe> {
     alignas(64) Fifo out;  // the front is the owning thread's; after `finished` the hub side's
     Fifo in;               // the front is the hub side's
     Message returned;      // the oldest of all that wait, if there is one; as the front of `in`
+    uint64_t delivered_at_pop = 0;  // of DropOldest: `delivered` as the last message was popped; under in_mutex
 
     void touch() { shared.inbox.touch(shared_from_this()); }  // hub side: have the owning thread look
     bool take_front(Message &message);                        // of `in`; see in_mutex
@@ -337,6 +338,7 @@ inline void Pipe::limit_waiting(size_t limit) {
 inline bool Pipe::pop_from_front(Message &message) {
     if (overflow == Overflow::DropOldest) {
         sync::lock_guard lock(in_mutex);
+        delivered_at_pop = delivered.load();
         return take_front(message);
     }
     if (in.front_empty()) {
@@ -363,9 +365,10 @@ inline bool Pipe::take_front(Message &message) {
 
 // For a caller without memory for the message that it popped. The room may have been used meanwhile: then there is one
 // message more than the limit for now, or, with DropOldest, this message, which is the oldest, is dropped.
-inline bool Pipe::put_back(Message &message, bool looked) {
+inline bool Pipe::put_back(Message &message) {
     sync::lock_guard lock(in_mutex);
-    if (overflow == Overflow::DropOldest && (waiting() >= in_max.load() || (!looked && in_bytes.reached()))) {
+    const bool came = delivered.load() != delivered_at_pop;  // else all of it was there together
+    if (overflow == Overflow::DropOldest && came && (waiting() >= in_max.load() || in_bytes.reached())) {
         count(dropped);
         return false;
     }

@@ -57,6 +57,8 @@ def register_socket(
         nothing else waits. Of a queue that does not tell its bound (``maxsize`` and ``qsize()``, as gevent's do) up to
         1,100 more are read.
     :param socket: an existing socket, perhaps bound or connected already. It is the pump's from now on: do not use it.
+        libzmq tells the last endpoint alone of such a socket, so the others are not known here: what a close may have
+        lost is an upper bound, and an inproc name that was bound before the last one may be free a little later.
     :param socket_type: ``zmq.REP``, ``"rep"`` or ``"REP"``.
     :param configurator: called with the new ``zmq.Socket`` in the owning thread, to bind, connect and set options; it
         must not wait, log, touch anything of gevent's, or keep the socket.

@@ -213,8 +213,9 @@ class Inbox:
             for _ in range(len(self._links)):
                 if not self._links or not self.ready():
                     return
-                link = self._links.pop(0)
+                link = self._links[0]
                 try:
+                    del self._links[0]  # no call from here to the callback's: a signal cannot separate them
                     link.callback(link.subject)
                 except BaseException:  # noqa: BLE001 (one callback's fault is not the next one's)
                     self._waker.hub.handle_error(link, *sys.exc_info())
