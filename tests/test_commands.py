@@ -3,17 +3,14 @@
 One step at a time, as in test_pipe.py: this thread plays both sides.
 """
 
-import contextlib
-
 import pytest
 import zmq
+from benches import NOBODY, peer, push
 from support import ANY, LIMIT, endpoint_of, inproc
 from test_pipe import Bench, numbers, withdrawn
 
 from zgreen._engine._api import Plan
 from zgreen._engine._mailbox import Bell
-
-NOBODY = "tcp://127.0.0.1:1"  # a port that nobody listens on
 
 
 @pytest.fixture
@@ -21,26 +18,6 @@ def bench():
     bench = Bench()
     yield bench
     bench.end()
-
-
-@contextlib.contextmanager
-def peer(bench, kind, bind=None, connect=None, **options):
-    """A plain socket of the engine's context."""
-    with bench.context.socket(kind) as socket:
-        socket.linger = 0
-        socket.rcvtimeo = socket.sndtimeo = int(LIMIT * 1000)
-        for name, value in options.items():
-            setattr(socket, name, value)
-        if bind:
-            socket.bind(bind)
-        if connect:
-            socket.connect(connect)
-        yield socket
-
-
-def push(pipe, *messages, reply=None):
-    for message in messages:
-        assert pipe.try_push(message, reply, 0)
 
 
 def sent(pipe):

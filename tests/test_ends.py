@@ -3,101 +3,34 @@
 import errno
 import sys
 import time
-from collections import deque
 
 import pytest
 import zmq
+from benches import NOBODY, EngineBench, Owner, push
 from gevent import monkey
 from support import ANY, LIMIT, endpoint_of, inproc, open_descriptors, raw_socket, run, wait_for
 
 from zgreen._engine import _closing, _farewells, choose
 from zgreen._engine._api import Plan, Unsent
-from zgreen._engine._mailbox import Mailbox, Reply
-
-NOBODY = "tcp://127.0.0.1:1"
 
 
-class Owner:
-    """What a channel is to its pipe: it keeps what it is told."""
-
-    def __init__(self):
-        self.refusals = []
-        self.ends = []
-
-    def refused(self, frames, error):
-        self.refusals.append(frames)
-
-    def ended(self, left, unsent, error):
-        assert unsent.queued == len(left)
-        self.ends.append((unsent, error))
-
-
-class Bench:
-    """An engine, and the hub side's half of it; this thread is the owning thread, too."""
+class Bench(EngineBench):
+    """An engine of the suite's kind, with all that a pump gives it."""
 
     def __init__(self, context=None):
-        self.context = context or zmq.Context()
-        self.hub = Mailbox()
         epoll = monkey.get_original("select", "epoll")
         start_thread = monkey.get_original("_thread", "start_new_thread")
-        self.engine = choose(None)(self.context, self.hub, lambda: None, epoll, context is None, start_thread)
-        self.done = set()
-        self.over = False
-
-    def step(self, timeout=0.0):
-        assert not self.over
-        self.over = not self.engine.step(timeout)
-        self.take_mail()
-
-    def take_mail(self):
-        items = deque()
-        self.engine.look(items)
-        while (item := self.hub.take()) is not None:
-            items.append(item)
-        for item in items:
-            item()
-
-    def until(self, condition, what="the condition"):
-        deadline = time.monotonic() + LIMIT
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {LIMIT:g} s for {what}"
-            self.step(0.01)
-
-    def post(self, command, *args):
-        reply = Reply(self.hub, self.done.add)
-        self.engine.post(reply, command, *args)
-        return reply
-
-    def get(self, reply):
-        self.until(lambda: reply in self.done, "the reply")
-        if reply.error is not None:
-            raise reply.error
-        return reply.value
-
-    def ask(self, command, *args):
-        return self.get(self.post(command, *args))
-
-    def open(self, kind, bind=(), connect=(), options=(), configurator=None, socket=None, maxsize=1000):
-        pipe = self.engine.make_pipe(Owner(), int(kind), maxsize, 1000, "block", False)
-        self.ask(self.engine.open, pipe, Plan(socket, int(kind), options, configurator, bind, connect))
-        return pipe
+        super().__init__(choose(None), context, epoll, context is None, start_thread)
 
     def close(self, pipe, linger, limit=LIMIT):
-        return self.post(self.engine.close, pipe, linger, limit)
-
-    def stop(self):
-        if not self.over:
-            self.post(self.engine.stop)
-            self.until(lambda: self.over)
-            self.engine._end()
-            self.take_mail()
+        return self.post("close", pipe, linger, limit)
 
 
 @pytest.fixture
 def bench():
     bench = Bench()
     yield bench
-    bench.stop()
+    bench.end()
 
 
 @pytest.fixture
@@ -106,13 +39,15 @@ def users():
     context = zmq.Context()
     bench = Bench(context)
     yield bench
-    bench.stop()
+    bench.end()
     context.term()
 
 
-def push(pipe, *messages):
-    for message in messages:
-        assert pipe.try_push(message, None, 0)
+def end_of(pipe):
+    """What its owner was told: how many messages were queued, how many libzmq may hold."""
+    left, held, error = pipe.owner.end
+    assert error is None
+    return len(left), held
 
 
 def stuck(bench, sent, queued):
@@ -140,11 +75,11 @@ def test_all_closes_of_a_socket_have_the_same_value(bench):
     pipe = stuck(bench, sent=2, queued=3)
     replies = [bench.close(pipe, 0.1), bench.close(pipe, LIMIT)]
     bench.until(lambda: pipe.fd < 0)
-    assert not pipe.owner.ends
+    assert pipe.owner.end is None
     replies.append(bench.close(pipe, LIMIT))
     assert [bench.get(reply) for reply in replies] == [(3, 2)] * 3
-    assert bench.ask(bench.engine.close, pipe, 0.0, 0.0) == (3, 2)
-    assert pipe.owner.ends == [((3, 2), None)]
+    assert bench.ask("close", pipe, 0.0, 0.0) == (3, 2)
+    assert end_of(pipe) == (3, 2)
 
 
 @pytest.mark.parametrize(("queued", "watched"), [(0, True), (0, False), (3, True)])
@@ -164,7 +99,7 @@ def test_a_second_close_that_comes_when_all_is_sent_does_not_lengthen_the_linger
     deadline = time.monotonic() + 0.05
     first = bench.close(pipe, 0.05)
     bench.engine._take_mail()
-    bench.post(bench.engine.connect, pipe, "tcp://127.0.0.1:2")  # there is room for the last one now
+    bench.post("connect", pipe, "tcp://127.0.0.1:2")  # there is room for the last one now
     second = bench.close(pipe, 1000.0)
     assert (bench.get(first), bench.get(second)) == ((0, 3), (0, 3))
     assert time.monotonic() >= deadline
@@ -174,8 +109,8 @@ def test_a_second_close_just_behind_a_turn_that_has_sent_all_does_not_lengthen_t
     """The socket is still open then: the loop has not come to the end of the first one."""
     pipe = stuck(bench, sent=2, queued=1)
     first = bench.close(pipe, 0.05)
-    bench.post(bench.engine.connect, pipe, "tcp://127.0.0.1:2")  # there is room for the last one now
-    bench.post(bench.engine.serve, pipe)
+    bench.post("connect", pipe, "tcp://127.0.0.1:2")  # there is room for the last one now
+    bench.post("serve", pipe)
     second = bench.close(pipe, 1000.0)
     assert (bench.get(first), bench.get(second)) == ((0, 3), (0, 3))
 
@@ -195,7 +130,7 @@ def test_a_second_close_shortens_the_wait_for_libzmq(bench, monkeypatch):
     pipe = stuck(bench, sent=2, queued=0)
     first = bench.close(pipe, 2.0)
     bench.until(lambda: pipe.fd < 0)
-    assert bench.ask(bench.engine.close, pipe, 0.01, LIMIT) == (0, 2)
+    assert bench.ask("close", pipe, 0.01, LIMIT) == (0, 2)
     assert bench.get(first) == (0, 2)
     assert bench.engine._farewells.watched == 1
 
@@ -214,7 +149,7 @@ def test_what_is_left_stays_in_the_pipe_until_the_end_is_told(bench, monkeypatch
 
 def test_a_close_without_linger_counts_what_was_queued(bench):
     pipe = stuck(bench, sent=2, queued=3)
-    assert bench.ask(bench.engine.close, pipe, 0.0, 0.0) == (3, 0)
+    assert bench.ask("close", pipe, 0.0, 0.0) == (3, 0)
 
 
 # ---------------------------------------------------------------------- what libzmq may have discarded
@@ -317,23 +252,23 @@ def test_endpoints_of_a_configurator_are_known(bench, order):
     bench.engine._farewells.reserve.pair = refuse  # so that the socket stays open while its linger runs
     bench.until(lambda: pipe.fd < 0)
     again = bench.open(zmq.DEALER, bind=[name])
-    assert not pipe.owner.ends
+    assert pipe.owner.end is None
     assert bench.get(reply) == (0, 2)
-    bench.ask(bench.engine.close, again, 0.0, 0.0)
+    bench.ask("close", again, 0.0, 0.0)
 
 
 def test_names_over_inproc_are_free_when_the_close_is_told(bench):
     """Though its peer has not read, so that the socket has not ended; bound when it was opened, or later."""
     for _ in range(20):
         pipe = bench.open(zmq.PUSH, bind=["inproc://first"])
-        bench.ask(bench.engine.bind, pipe, "inproc://second")
-        peer = bench.open(zmq.PULL, connect=["inproc://first", "inproc://second"], maxsize=1)
+        bench.ask("bind", pipe, "inproc://second")
+        peer = bench.open(zmq.PULL, connect=["inproc://first", "inproc://second"], out=1)
         push(pipe, *[b"x"] * 100)
         bench.until(lambda p=pipe: not p.pending())
-        assert bench.ask(bench.engine.close, pipe, LIMIT, LIMIT) == (0, 0)
+        assert bench.ask("close", pipe, LIMIT, LIMIT) == (0, 0)
         pipe = bench.open(zmq.PUSH, bind=["inproc://first", "inproc://second"])
-        bench.ask(bench.engine.close, pipe, 0.0, 0.0)
-        bench.ask(bench.engine.close, peer, 0.0, 0.0)
+        bench.ask("close", pipe, 0.0, 0.0)
+        bench.ask("close", peer, 0.0, 0.0)
 
 
 def test_each_connection_may_hold_as_much_as_the_high_water_mark(bench):
@@ -343,14 +278,14 @@ def test_each_connection_may_hold_as_much_as_the_high_water_mark(bench):
     pipe = bench.open(zmq.PUSH, connect=[NOBODY, "tcp://127.0.0.1:2"], options=[(zmq.SNDHWM, 4)])
     push(pipe, *[b"x"] * 10)
     bench.until(lambda: pipe.pending() == 2)
-    assert bench.ask(bench.engine.close, pipe, 0.05, LIMIT) == (2, 8)
+    assert bench.ask("close", pipe, 0.05, LIMIT) == (2, 8)
 
 
 def test_without_a_high_water_mark_a_connection_may_hold_all(bench):
     pipe = bench.open(zmq.PUSH, connect=[NOBODY], options=[(zmq.SNDHWM, 0)])
     push(pipe, *[bytes(10_000)] * 10)
     bench.until(lambda: not pipe.pending())
-    assert bench.ask(bench.engine.close, pipe, 0.05, LIMIT) == (0, 10)
+    assert bench.ask("close", pipe, 0.05, LIMIT) == (0, 10)
 
 
 def test_a_shadow_that_does_not_know_its_context_has_an_upper_bound(bench):
@@ -361,7 +296,7 @@ def test_a_shadow_that_does_not_know_its_context_has_an_upper_bound(bench):
     pipe = bench.open(zmq.PUSH, socket=zmq.Socket.shadow(original.underlying))
     push(pipe, b"1", b"2")
     bench.until(lambda: not pipe.pending())
-    assert bench.ask(bench.engine.close, pipe, 0.05, LIMIT) == (0, 2)
+    assert bench.ask("close", pipe, 0.05, LIMIT) == (0, 2)
     context.term()
 
 
@@ -378,12 +313,12 @@ def test_a_flush_is_not_done_because_of_an_earlier_refusal(bench):
     bench.until(lambda: pipe.try_pop(0))
     push(pipe, (b"nobody", b"x"), *[(b"full", b"x")] * 5)
     bench.until(lambda: pipe.owner.refusals and pipe.counts().sent)
-    flushes = [bench.post(bench.engine.flush, pipe) for _ in range(2)]
-    bench.ask(bench.engine.ping)
+    flushes = [bench.post("flush", pipe) for _ in range(2)]
+    bench.ask("ping")
     assert pipe.pending()
-    assert not bench.done & set(flushes)
-    bench.ask(bench.engine.forget_flush, pipe, flushes[0])
-    assert bench.done & set(flushes) == {flushes[0]}
+    assert not set(bench.done) & set(flushes)
+    bench.ask("forget_flush", pipe, flushes[0])
+    assert set(bench.done) & set(flushes) == {flushes[0]}
     for _ in range(5):
         bench.until(lambda: full.poll(0))
         full.recv()
@@ -393,8 +328,8 @@ def test_a_flush_is_not_done_because_of_an_earlier_refusal(bench):
 
 def test_a_flush_ends_with_its_socket(bench):
     pipe = stuck(bench, sent=1, queued=1)
-    flush = bench.post(bench.engine.flush, pipe)
-    bench.ask(bench.engine.close, pipe, 0.0, 0.0)
+    flush = bench.post("flush", pipe)
+    bench.ask("close", pipe, 0.0, 0.0)
     with pytest.raises(zmq.ZMQError) as caught:
         bench.get(flush)
     assert caught.value.errno == zmq.ENOTSOCK
@@ -408,22 +343,22 @@ def test_a_monitor_ends_with_whichever_socket_is_closed_first(bench, first):
     """The last event of the PAIR is MONITOR_STOPPED; the socket can be monitored again, and nothing stands still."""
     pipe = bench.open(zmq.PULL, bind=[ANY])
     pair = bench.open(zmq.PAIR, options=[(zmq.RCVHWM, 0)])
-    bench.ask(bench.engine.monitor, pipe, pair, "inproc://events")
+    bench.ask("monitor", pipe, pair, "inproc://events")
     with pytest.raises(ValueError, match="has a monitor already"):
-        bench.ask(bench.engine.monitor, pipe, pair, "inproc://more")
+        bench.ask("monitor", pipe, pair, "inproc://more")
     if first == "socket":
-        bench.ask(bench.engine.close, pipe, 0.0, 0.0)
+        bench.ask("close", pipe, 0.0, 0.0)
         events = []
         bench.until(lambda: events.append(pair.try_pop(0)) or events[-1])
         assert int.from_bytes(events[-1][0][:2], sys.byteorder) == zmq.EVENT_MONITOR_STOPPED
-    bench.ask(bench.engine.close, pair, 0.0, 0.0)
+    bench.ask("close", pair, 0.0, 0.0)
     if first == "pair":
         other = bench.open(zmq.PAIR, options=[(zmq.RCVHWM, 0)])
-        bench.ask(bench.engine.monitor, pipe, other, "inproc://again")
-        bench.ask(bench.engine.close, pipe, 0.0, 0.0)
+        bench.ask("monitor", pipe, other, "inproc://again")
+        bench.ask("close", pipe, 0.0, 0.0)
         pair = other
     with pytest.raises(zmq.ZMQError) as caught:
-        bench.ask(bench.engine.monitor, pipe, pair, "inproc://closed")
+        bench.ask("monitor", pipe, pair, "inproc://closed")
     assert caught.value.errno == zmq.ENOTSOCK
 
 
@@ -453,7 +388,7 @@ def test_an_engine_that_fails_says_what_libzmq_may_still_hold(bench, watched):
     assert pipe.socket.closed is watched
     fail(bench)
     assert reply.value == (0, 2)
-    assert pipe.owner.ends == [((0, 2), None)]
+    assert end_of(pipe) == (0, 2)
     assert pipe.socket.closed
 
 
@@ -464,7 +399,7 @@ def test_an_engine_that_fails_beside_a_monitor_blocks_no_other_socket(users, fir
     for name in ("pair", "socket") if first == "pair" else ("socket", "pair"):
         kind = zmq.PAIR if name == "pair" else zmq.PULL
         opened[name] = users.open(kind, options=[(zmq.RCVHWM, 0)])
-    users.ask(users.engine.monitor, opened["socket"], opened["pair"], inproc())
+    users.ask("monitor", opened["socket"], opened["pair"], inproc())
     before = open_descriptors()
     fail(users)
     for _ in range(20):  # each ends in that thread
@@ -478,7 +413,7 @@ def test_an_engine_that_fails_beside_a_monitor_blocks_no_other_socket(users, fir
 def test_a_context_can_be_terminated_when_all_is_closed(users):
     """The engine, which goes on, keeps no socket of it."""
     pipe = users.open(zmq.PULL, bind=[ANY])
-    assert users.ask(users.engine.close, pipe, None, 0.0) == (0, 0)
+    assert users.ask("close", pipe, None, 0.0) == (0, 0)
     users.context.term()
     with pytest.raises(zmq.ZMQError):
         users.open(zmq.PULL)
@@ -492,8 +427,8 @@ def test_a_socket_that_ends_after_its_engine_blocks_no_other(users):
     push(pipe, b"1", b"2")
     users.until(lambda: not pipe.pending())
     users.close(pipe, 0.01)
-    users.stop()
-    assert pipe.owner.ends == [((0, 2), None)]
+    users.end()
+    assert end_of(pipe) == (0, 2)
     peer.recv()
     before = open_descriptors()
     peer.close()
@@ -508,14 +443,15 @@ NO_DESCRIPTORS = """
     import os, resource, sys, time
     sys.path.insert(0, {tests!r})
     import zmq
-    from test_ends import NOBODY, Bench, push
+    from benches import NOBODY, push
+    from test_ends import Bench
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
     bench = Bench({context})
     server = zmq.Context().socket(zmq.PULL)
     server.rcvhwm = 1
     port = server.bind_to_random_port("tcp://127.0.0.1")
-    pipes = [bench.open(zmq.PUSH, connect=["tcp://127.0.0.1:%d" % port], maxsize=None) for _ in range(5)]
+    pipes = [bench.open(zmq.PUSH, connect=["tcp://127.0.0.1:%d" % port], out=None) for _ in range(5)]
     for pipe in pipes:
         push(pipe, *[bytes(60000)] * 100)
     dead = bench.open(zmq.PUSH, connect=[NOBODY])
@@ -529,8 +465,8 @@ NO_DESCRIPTORS = """
             break
     got, replies = 0, [bench.close(pipe, {limit}) for pipe in pipes] + [bench.close(dead, 0.5)]
     deadline = time.monotonic() + {limit}
-    while time.monotonic() < deadline and (got < 500 or len(bench.done & set(replies)) < 6):
-        bench.step(0.001)
+    while time.monotonic() < deadline and (got < 500 or len(set(bench.done) & set(replies)) < 6):
+        bench.step(timeout=0.001)
         while True:
             try:
                 server.recv(zmq.DONTWAIT)
@@ -562,7 +498,7 @@ def test_a_close_that_gets_no_place_for_a_pair_says_an_upper_bound_when_its_ling
     users.engine._farewells.reserve.drop()
     users.engine._farewells.reserve.pair = refuse
     end = time.monotonic() + 0.3
-    assert users.ask(users.engine.close, pipe, 0.3, LIMIT) == (0, sent)
+    assert users.ask("close", pipe, 0.3, LIMIT) == (0, sent)
     assert not sent or time.monotonic() >= end
 
 
@@ -576,7 +512,7 @@ def test_a_reserve_makes_room(bench):
     rooms = []
     reserve.pair, reserve.make_room = refuse, lambda: rooms.append(1)
     pipe = stuck(bench, sent=1, queued=0)
-    assert bench.ask(bench.engine.close, pipe, 0.1, LIMIT) == (0, 1)
+    assert bench.ask("close", pipe, 0.1, LIMIT) == (0, 1)
     assert rooms
     del reserve.pair, reserve.make_room
 
@@ -590,7 +526,7 @@ def test_the_reserve_is_made_before_a_socket_is_opened(bench):
     bench.engine._farewells.reserve.fill = lambda: refuse(None)
     pipe = bench.engine.make_pipe(Owner(), int(zmq.PULL), 1, 1, "block", False)
     with pytest.raises(zmq.ZMQError) as caught:
-        bench.ask(bench.engine.open, pipe, Plan(None, int(zmq.PULL), (), None, (), ()))
+        bench.ask("open", pipe, Plan(None, int(zmq.PULL), (), None, (), ()))
     assert caught.value.errno == errno.EMFILE
     del bench.engine._farewells.reserve.fill
-    bench.ask(bench.engine.open, pipe, Plan(None, int(zmq.PULL), (), None, (), ()))
+    bench.ask("open", pipe, Plan(None, int(zmq.PULL), (), None, (), ()))

@@ -3,7 +3,6 @@
 This thread plays both sides: it is the hub side that pushes and pops, and by step(0) the owning thread.
 """
 
-import contextlib
 import itertools
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 
 import pytest
 import zmq
+from benches import EngineBench, Owner, peer, push
 from gevent import monkey
 from support import ANY, LIMIT, endpoint_of, inproc, interruptions, readable, run
 
@@ -24,22 +24,6 @@ pytestmark = pytest.mark.once
 
 
 TURN = _python._TURN
-
-
-class Owner:
-    """What a channel is to its pipe: it keeps what it is told."""
-
-    def __init__(self):
-        self.refusals = []
-        self.end = None
-
-    def refused(self, frames, error):
-        self.refusals.append((frames, error))
-
-    def ended(self, left, unsent, error):
-        assert self.end is None, "told twice"
-        assert unsent.queued == len(left)
-        self.end = (left, unsent.held, error)
 
 
 class CountingPoller:
@@ -60,72 +44,19 @@ class CountingPoller:
         return getattr(self._poller, name)
 
 
-class Bench:
-    """An engine, and the hub side's half of it."""
+class Bench(EngineBench):
+    """The Python engine, with a poller that counts."""
+
+    open = EngineBench.open_at
 
     def __init__(self, epoll):
-        self.context = zmq.Context()
-        self.hub = Mailbox()
-        self.done = set()  # replies that have come
-        self.ends = 0
-        self.engine = PythonEngine(self.context, self.hub, self._on_end, epoll)
+        super().__init__(PythonEngine, None, epoll)
         self.engine._poller = self.poller = CountingPoller(self.engine._poller)
-        self.over = False
-
-    def _on_end(self):
-        self.ends += 1
-
-    def step(self, times=1, timeout=0):
-        for _ in range(times):
-            assert not self.over
-            self.over = not self.engine.step(timeout)
-        self.take_mail()
-
-    def take_mail(self):
-        while (item := self.hub.take()) is not None:
-            item()
-
-    def until(self, condition, what="the condition"):
-        """Step until *condition* is true."""
-        deadline = time.monotonic() + LIMIT
-        while not (value := condition()):
-            assert time.monotonic() < deadline, f"waited {LIMIT:g} s for {what}"
-            self.step(timeout=0.01)
-        return value
 
     def settle(self):
         """Step until nothing is ready any more."""
         self.step(3)
         self.until(lambda: not self.engine._ready)
-
-    def reply(self):
-        return Reply(self.hub, self.done.add)
-
-    def post(self, command, *args):
-        reply = self.reply()
-        self.engine.post(reply, getattr(self.engine, command), *args)
-        return reply
-
-    def ask(self, command, *args):
-        """Post a command and step until its reply is there: the value, or the error raised."""
-        reply = self.post(command, *args)
-        self.until(lambda: reply in self.done, f"the reply to {command}")
-        if reply.error is not None:
-            raise reply.error
-        return reply.value
-
-    def open(self, kind, bind=(), connect=(), options=(), out=1000, in_=1000, overflow="block", configurator=None):
-        pipe = self.engine.make_pipe(Owner(), int(kind), out, in_, overflow, False)
-        endpoint = self.ask("open", pipe, Plan(None, int(kind), options, configurator, bind, connect))
-        return pipe, endpoint
-
-    def end(self):
-        if not self.over and self.engine.failure is None:
-            self.post("stop")
-            self.until(lambda: self.over)
-        if not self.engine.ended:
-            self.engine._end()
-        self.take_mail()
 
 
 @pytest.fixture(params=["epoll", "zmq_poll"])
@@ -145,26 +76,6 @@ def select_original(name):
         return monkey.get_original("select", name)
     except AttributeError:
         return None
-
-
-@contextlib.contextmanager
-def peer(bench, kind, bind=None, connect=None, **options):
-    """A plain socket of the engine's context."""
-    with bench.context.socket(kind) as socket:
-        socket.linger = 0
-        socket.rcvtimeo = socket.sndtimeo = int(LIMIT * 1000)
-        for name, value in options.items():
-            setattr(socket, name, value)
-        if bind:
-            socket.bind(bind)
-        if connect:
-            socket.connect(connect)
-        yield socket
-
-
-def push(pipe, *messages, reply=None):
-    for message in messages:
-        assert pipe.try_push(message, reply, 0)
 
 
 def popped(pipe):
@@ -1018,7 +929,7 @@ def test_two_stops(bench):
     bench.engine.run()
     bench.over = True
     bench.take_mail()
-    assert bench.done == set(stops)
+    assert set(bench.done) == set(stops)
     assert [stop.error for stop in stops] == [None, None]
 
 
@@ -1073,7 +984,7 @@ def test_an_error_in_the_loop_tells_everybody(bench, error):
     assert bench.engine.failure is error
     assert bench.engine.ended
     assert bench.ends == 1
-    assert set(replies) <= bench.done
+    assert set(replies) <= set(bench.done)
     late = bench.post("ping")
     bench.take_mail()
     assert late.error is error
