@@ -25,6 +25,7 @@ LIMIT = 60.0  # seconds that one run may take, all told
 # folder, and with it a zgreen without its native engine, in front.
 _START = """\
 import runpy, sys
+sys.path[:0] = {ahead!r}
 sys.path.append({root!r})
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
@@ -34,9 +35,10 @@ class RunFailed(Exception):
     """A run gave no figures; the text says why."""
 
 
-def python(module: str) -> list[str]:
-    """The command that runs *module* of this package."""
-    return [sys.executable, "-c", _START.format(root=str(ROOT), module=f"{__package__}.{module}")]
+def python(module: str, ahead: Path | None = None) -> list[str]:
+    """The command that runs *module* of this package. *ahead*: where to look for zgreen first."""
+    first = [] if ahead is None else [str(ahead)]
+    return [sys.executable, "-c", _START.format(root=str(ROOT), ahead=first, module=f"{__package__}.{module}")]
 
 
 def without_folders(text: str) -> str:
@@ -169,9 +171,9 @@ def _converse(one: Child, other: Child, options: Mapping[str, Any], is_sink: boo
     return reports
 
 
-def probe(engine: str) -> str | None:
-    """Why zgreen does not run on *engine*; None: it does."""
-    command = [*python("candidates.zgreen_channel"), "scenario=probe", f"engine={engine}"]
+def probe(engine: str, ahead: Path | None = None) -> str | None:
+    """Why zgreen does not run on *engine*; None: it does. *ahead*: as of `python`."""
+    command = [*python("candidates.zgreen_channel", ahead), "scenario=probe", f"engine={engine}"]
     with tempfile.TemporaryDirectory() as folder:
         result = processes.run(command, cwd=folder, timeout=LIMIT)
     if result.returncode == 0:

@@ -84,14 +84,14 @@ class Session:
         wanted = self.options.candidates or CANDIDATES
         return [name for name in variant.candidates if name in wanted and name not in self.left_out]
 
-    def run(self, scenario: Scenario, variant: Variant, name: str) -> dict[str, float]:
-        """One run; what it measured."""
+    def run(self, scenario: Scenario, variant: Variant, name: str, ahead: Path | None = None) -> dict[str, float]:
+        """One run; what it measured. *ahead*: where the candidate looks for zgreen first."""
         module, extra = CANDIDATES[name]
         options = {**variant.options, **extra}
         if name == CPP:
             options.update(program=self._program[0], zmq=self._program[1].removeprefix("zmq="))
         function = variant.function or scenario.name
-        candidate = (runner.python(f"candidates.{module}"), options)
+        candidate = (runner.python(f"candidates.{module}", ahead), options)
         peer = runner.python(variant.peer_module) if variant.peer_module else self._peer
         return scenario.measure(runner.run(candidate, (peer, variant.peer), function))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,54 @@ def test_without_a_compiler_the_peer_is_python(scenario: str) -> None:
 @pytest.mark.parametrize(("word", "complaint"), [("pus", "no scenario pus"), ("push/7", "push has no variant 7")])
 def test_a_wrong_name_is_refused(word: str, complaint: str) -> None:
     assert complaint in benchmarks("--quick", word, status=2)
+
+
+@pytest.mark.parametrize(("values", "found"), [
+    ([2.0], (2, 2, 2)), ([1.0, 2.0], (1.25, 1.5, 1.75)), ([5.0, 1.0, 2.0, 4.0, 3.0], (2, 3, 4)),
+])  # fmt: skip
+def test_quartiles(values: list[float], found: tuple[float, float, float]) -> None:
+    sys.path.append(str(ROOT))
+    from benchmarks.against import quartiles
+
+    assert quartiles(values) == found
+
+
+def clone(folder: Path) -> Path:
+    """This tree, as a clone of one commit."""
+    for name in ("benchmarks", "zgreen", "setup.py", "setup.cfg", "pyproject.toml", "README.md"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", "_native.cpp"))
+        else:
+            shutil.copy(source, folder / name)
+    git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "A clone"]):
+        subprocess.run([*git, *command], check=True, capture_output=True, timeout=LIMIT)
+    return folder
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="it compares revisions, which git has")
+def test_against_another_revision(tmp_path: Path) -> None:
+    """The same zgreen twice: as many rounds as there may be, since no ratios lie within a width of nothing."""
+    folder = clone(tmp_path)
+    arguments = ["--quick", "--seconds", "0.01", "push/3-frames", "--candidate", "zgreen python"]
+    command = [sys.executable, "-m", "benchmarks", *arguments, "--against"]
+    options = {"cwd": folder, "capture_output": True, "text": True, "timeout": 2 * LIMIT}
+    # the clone's zgreen, and not the installed one, which may be another. To build anything would take half a minute
+    options["env"] = {**os.environ, "PYTHONPATH": str(folder), "ZGREEN_BUILD_NATIVE": "no", "CXX": "no-such-compiler"}
+    result = subprocess.run([*command, "HEAD", "--json", "--width", "1e-9", "--most-rounds", "4"], **options)
+    assert result.returncode == 0, result.stderr
+    (found,) = json.loads(result.stdout)
+    assert (found["variant"], found["candidate"], found["rounds"]) == ("3-frames", "zgreen python", 4)
+    rate = found["metrics"][0]
+    assert (rate["metric"], rate["better"]) == ("msg/s", "more")
+    assert 0 < rate["first_quartile"] <= rate["ratio"] <= rate["third_quartile"]
+    result = subprocess.run([*command, "HEAD", "--width", "1e9"], **options)
+    assert "| push/3-frames, zgreen python | msg/s, more is better |" in result.stdout, result.stderr
+    assert result.stdout.splitlines()[-1].endswith(" | 3 |")
+    result = subprocess.run([*command, "nothing"], **options)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is no revision nothing" in result.stderr
 
 
 SIGNAL_AS_A_CHILD_STARTS = """

@@ -30,7 +30,8 @@ def channel(pump: zgreen.Pump, kind: int, endpoint: str, hwm: int = 1000) -> zgr
 
 
 def pump_of(spec: SimpleNamespace) -> zgreen.Pump:
-    return zgreen.Pump("benchmark", engine=spec.engine, busy_wait=getattr(spec, "busy_wait", None))
+    waits = {"busy_wait": spec.busy_wait} if hasattr(spec, "busy_wait") else {}  # which older revisions do not know
+    return zgreen.Pump("benchmark", engine=spec.engine, **waits)
 
 
 def probe(spec: SimpleNamespace) -> dict[str, str]:

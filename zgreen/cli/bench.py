@@ -31,6 +31,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="FOLDER", type=folder,
         help="for JSON files, charts and README.md (default: benchmarks/results, but nowhere with --quick, a variant "
         "or a candidate)")  # fmt: skip
+    add("--against", metavar="REVISION",
+        help="compare this zgreen with the one of another revision of the clone: ratios within rounds")  # fmt: skip
+    add("--width", metavar="RATIO", type=positive, default=0.05,
+        help="with --against: repeat rounds until the ratios' quartiles are so close (default: 0.05)")  # fmt: skip
+    add("--most-rounds", metavar="N", type=number_from(1), default=30,
+        help="with --against: so many rounds at most (default: 30)")  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -44,12 +50,34 @@ def _run(arguments: argparse.Namespace) -> int:
         raise Usage(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="zgreen-") as name:
         one = session.Session(arguments, Path(name))
+        if arguments.against is not None:
+            return _compare(one, Path(name), arguments)
         bar = _bar(one.steps())
         if not arguments.json:
             output.write(report.machine_text(one.machine) + "\n\n")
         results = [_measure(one, scenario, bar, arguments, (session, report)) for scenario in arguments.chosen]
     if arguments.json:
         output.as_json(results)
+    return 1 if any(result["failures"] for result in results) else 0
+
+
+def _compare(one: Any, place: Path, arguments: argparse.Namespace) -> int:
+    """Measure this zgreen and that of another revision in turns, and show the ratios."""
+    against = importlib.import_module("benchmarks.against")
+    try:
+        with against.checkout(arguments.against, place) as ahead:
+            chosen = against.chosen(one, ahead)
+            bar = _bar(len(chosen))
+            try:
+                results = [against.compare(one, *each, ahead, bar) for each in chosen]
+            finally:
+                bar.clear()
+    except ValueError as error:
+        raise Usage(str(error)) from error
+    if arguments.json:
+        output.as_json(results)
+    else:
+        output.write(against.table(results, arguments.against) + "\n")
     return 1 if any(result["failures"] for result in results) else 0
 
 
@@ -153,6 +181,7 @@ COMMANDS = (
         (
             ("--quick push", "sees that one scenario works"),
             ("push/100-greenlets --candidate 'zgreen native' --candidate C++", "compares two in one variant"),
+            ("push pull --against main", "compares with another revision"),
         ),
         "print JSON, an object for each scenario",
         _add_arguments,
