@@ -9,6 +9,7 @@ from typing import Any
 NATIVE, PYTHON = "zgreen native", "zgreen python"
 GREEN, BLOCKING, ASYNCIO, CPP = "zmq.green", "blocking pyzmq", "zmq.asyncio", "C++"
 NO_PUSH = "pushes nothing"
+SLEEPING = "zgreen native, busy_wait=0"  # where it is asked for, in each variant that has NATIVE; and in paced
 SOCKETS = "zmq.green sockets"  # one for each greenlet
 
 # module in candidates/, and the options that make it this candidate
@@ -20,6 +21,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, Any]]] = {
     ASYNCIO: ("zmq_asyncio", {}),
     CPP: ("cpp", {}),
     NO_PUSH: ("blocking", {"push": 0}),
+    SLEEPING: ("zgreen_channel", {"engine": "native", "busy_wait": 0}),
     SOCKETS: ("zmq_green", {"socket_each": 1}),
 }
 ENGINES = {NATIVE: "native", PYTHON: "python"}
@@ -47,6 +49,7 @@ P50 = Metric("p50_us", "p50 us", "less")
 P99 = Metric("p99_us", "p99 us", "less")
 REQUESTS = Metric("rate", "requests/s", "more")
 CPU_SECONDS = Metric("cpu_s", "CPU s", "less", 4)
+CPU_SHARE = Metric("cpu_share", "CPU %", "less", 2)
 SWITCHES = Metric("switches", "context switches", "less")
 PER_CHANNEL = Metric("bytes_per_channel", "bytes/channel", "less")
 PEAK = Metric("peak_kib", "peak KiB", "less")
@@ -149,6 +152,17 @@ def _served(reports: Reports) -> dict[str, float]:
 def _idled(reports: Reports) -> dict[str, float]:
     candidate = reports["candidate"]
     return {"cpu_s": candidate["cpu"], "switches": candidate["switches"]}
+
+
+def _paced(reports: Reports) -> dict[str, float]:
+    candidate, peer = reports["candidate"], reports["peer"]
+    seconds = candidate["seconds"]
+    return {
+        "cpu_share": candidate["cpu"] / seconds * 100,
+        "rate": candidate["sent"] / seconds,
+        "p50_us": peer["p50_us"],
+        "p99_us": peer["p99_us"],
+    }
 
 
 def _held(reports: Reports) -> dict[str, float]:
@@ -301,6 +315,22 @@ def idle(lengths: Lengths) -> Scenario:
     )  # fmt: skip
 
 
+def paced(lengths: Lengths) -> Scenario:
+    options = {"size": 100, "seconds": 2 * lengths.seconds, "warm": 0}
+    peer = {"mode": "sink", "stamped": 1, "warm": 0}
+    candidates = (NATIVE, SLEEPING)
+    return Scenario(
+        "paced",
+        "One greenlet puts so many messages of 100 bytes per second. CPU is that of all threads of the candidate, as a "
+        "share of one core. Latency is from the put to the peer's receive.",
+        tuple(
+            Variant(f"{n}-per-second", {**options, "per_second": n}, peer, candidates) for n in (10, 100, 1000, 5000)
+        ),
+        (CPU_SHARE, P50, P99, RATE), _paced, ("cpu_share", "p50_us"), (),
+        {PYTHON: "never looks before it sleeps", **dict.fromkeys((GREEN, BLOCKING, ASYNCIO, CPP), "no owning thread")},
+    )  # fmt: skip
+
+
 def memory(lengths: Lengths) -> Scenario:
     channels, messages = (100, 20_000) if lengths.quick else (1000, 1_000_000)
     passing = {**_shaped(100, 100, 1, 1000, lengths), "messages": messages}
@@ -400,5 +430,5 @@ def green(lengths: Lengths) -> Scenario:
 
 SCENARIOS: dict[str, Callable[[Lengths], Scenario]] = {
     function.__name__: function
-    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, memory, fan_out, sse, green)
+    for function in (push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, paced, memory, fan_out, sse, green)
 }

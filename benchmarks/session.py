@@ -14,7 +14,7 @@ from typing import Any
 
 from . import charts, compiler, machine, report, runner
 from .progress import Steps
-from .scenarios import ALL, CANDIDATES, CPP, ENGINES, SCENARIOS, Lengths, Scenario, Variant
+from .scenarios import ALL, CANDIDATES, CPP, ENGINES, NATIVE, SCENARIOS, SLEEPING, Lengths, Scenario, Variant
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -82,7 +82,10 @@ class Session:
 
     def taking_part(self, variant: Variant) -> list[str]:
         wanted = self.options.candidates or CANDIDATES
-        return [name for name in variant.candidates if name in wanted and name not in self.left_out]
+        there = list(variant.candidates)
+        if NATIVE in there and SLEEPING in self.options.candidates and SLEEPING not in there:
+            there.append(SLEEPING)
+        return [name for name in there if name in wanted and name not in self.left_out]
 
     def run(self, scenario: Scenario, variant: Variant, name: str, ahead: Path | None = None) -> dict[str, float]:
         """One run; what it measured. *ahead*: where the candidate looks for zgreen first."""

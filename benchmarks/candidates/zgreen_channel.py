@@ -19,6 +19,7 @@ from ._endpoints import endpoints_of
 from ._fan_out import announce, count
 from ._greenlets import measure
 from ._meter import Meter, Opening, Sending, age, allow_descriptors, clock, stamped, work
+from ._paced import pace
 from ._protocol import END, batch_of, done, main, messages_of, say, share_of
 from ._wsgi import serve
 
@@ -155,6 +156,14 @@ def idle(spec: SimpleNamespace) -> dict[str, float]:
         return figures
 
 
+def paced(spec: SimpleNamespace) -> dict[str, float]:
+    with pump_of(spec) as pump:
+        ch = channel(pump, zmq.PUSH, spec.endpoint)
+        sending = Sending()
+        sent = pace(spec, ch.put)
+        return {**finish(ch, sending, []), "sent": sent, "seconds": spec.seconds}
+
+
 def fan_out(spec: SimpleNamespace) -> dict[str, float]:
     with pump_of(spec) as pump, zgreen.Fanout(channel(pump, zmq.SUB, spec.endpoint, spec.hwm)) as fan:
         topic = messages_of(spec) if spec.topic else ""  # a message of one frame is its own topic
@@ -181,5 +190,5 @@ GREEN = dict.fromkeys(("green_push", "green_pull", "green_busy_hub", "green_requ
                       green)  # fmt: skip
 
 if __name__ == "__main__":
-    functions = (probe, push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, fan_out, sse)
+    functions = (probe, push, pull, round_trip, busy_hub, wsgi, many_sockets, idle, paced, fan_out, sse)
     main({function.__name__: function for function in functions} | GREEN)

@@ -1975,26 +1975,28 @@ TEST(short_waits_grant_a_look_and_long_ones_take_it_away) {
     CHECK(!Grant(0).is_set());
 }
 
-TEST(a_look_that_comes_late_withdraws_the_grant_for_longer_each_time) {
+TEST(a_look_that_comes_late_withdraws_the_grant_and_for_longer_each_time) {
     (void)w;
     Grant grant(200e-6);
     grant.waited(0);
     CHECK(!grant.withdrawn(Grant::kLate, 100));
     EQUAL(grant.at(100), 200e-6);
-    double now = 100, pause = Grant::kFirstPause;
-    for (int i = 0; i < 20; ++i) {
-        CHECK(grant.withdrawn(2 * Grant::kLate, now));
+    const double late = 0.003;
+    double now = 100, rest = Grant::kLeastRest * late;
+    for (int i = 0; i < 10; ++i) {
+        CHECK(grant.withdrawn(late, now));
         grant.waited(0);  // short waits do not give it back
         EQUAL(grant.at(now), 0.0);
-        EQUAL(grant.at(now + 0.99 * pause), 0.0);
-        now += 1.01 * pause;
+        EQUAL(grant.at(now + 0.99 * rest), 0.0);
+        now += 1.01 * rest;
         EQUAL(grant.at(now), 200e-6);
-        pause = std::min(2 * pause, Grant::kLongestPause);
+        rest = std::min(4 * rest, Grant::kMostRest * late);
     }
-    now += Grant::kForgiven * Grant::kLongestPause;  // all went well for long
-    CHECK(grant.withdrawn(1, now));
-    EQUAL(grant.at(now + 0.99 * Grant::kFirstPause), 0.0);
-    EQUAL(grant.at(now + 1.01 * Grant::kFirstPause), 200e-6);
+    now += Grant::kForgiven * rest;  // all went well for long
+    CHECK(grant.withdrawn(late, now));
+    rest = Grant::kLeastRest * late;
+    EQUAL(grant.at(now + 0.99 * rest), 0.0);
+    EQUAL(grant.at(now + 1.01 * rest), 200e-6);
 }
 
 TEST(one_thread_of_a_process_looks_at_a_time) {
@@ -2005,7 +2007,6 @@ TEST(one_thread_of_a_process_looks_at_a_time) {
         looking->slept();
     }
     CHECK(a.begin(-1));
-    CHECK(a.go_on());
     CHECK(!b.begin(-1));
     a.found();
     CHECK(b.begin(0));

@@ -28,26 +28,29 @@ class Grant {
         if (seconds <= longest_) granted_ = longest_;
         else granted_ = granted_ / 2 < kShortest ? 0 : granted_ / 2;
     }
-    // Two looks were so far apart. If that is long, another thread needs the core: then no time is granted for a while,
-    // and for twice as long each time that it happens soon again. Whether it was long.
+    // Two looks were so far apart. If that is long, other threads need the core, and the thread would have had it sooner
+    // had it slept: then no time is granted for many times as long, and longer if this happens soon again. So what is
+    // lost stays a small part of all time. Whether it was long.
     bool withdrawn(double seconds, double now) {
         if (seconds <= kLate) return false;
-        const bool again = now < resume_at_ + kForgiven * pause_;
-        pause_ = again ? std::min(2 * pause_, kLongestPause) : kFirstPause;
-        resume_at_ = now + pause_;
+        rest_ = now < forgiven_at_ ? std::min(4 * rest_, kMostRest) : kLeastRest;
+        resume_at_ = now + rest_ * seconds;
+        forgiven_at_ = resume_at_ + kForgiven * rest_ * seconds;
         return true;
     }
 
-    static constexpr double kShortest = 2e-6;   // less is not worth a look
-    static constexpr double kLate = 500e-6;
-    static constexpr double kFirstPause = 0.05;
-    static constexpr double kLongestPause = 3.2;
-    static constexpr double kForgiven = 10;     // after so many pauses in which all went well the next is the first again
+    static constexpr double kShortest = 2e-6;  // less is not worth a look
+    static constexpr double kLate = 500e-6;    // a slice of the scheduler is longer, a turn of libzmq's thread shorter
+    static constexpr double kLeastRest = 30;   // so many times what was lost; once is no sign of a loaded machine
+    static constexpr double kMostRest = 480;   // 0.2 % are lost then: less than what a 99th percentile shows
+    static constexpr double kForgiven = 5;     // so many rests, in which it was not late, are "not soon"
 
   private:
     const double longest_;
     double granted_ = 0;
-    double pause_ = 0, resume_at_ = 0;
+    double rest_ = 0;         // as a multiple of what was lost
+    double resume_at_ = 0;    // no time is granted until then
+    double forgiven_at_ = 0;  // from then on the rest is the least again
 };
 
 // The process id of the thread that looks, or 0: one thread of a process looks at a time, so that many pumps do not take
