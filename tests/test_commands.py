@@ -105,10 +105,10 @@ def test_a_flush_counts_what_was_refused_before(bench):
     endpoint = inproc()
     router = bench.open(zmq.ROUTER, bind=[endpoint], options=[(zmq.ROUTER_MANDATORY, 1), (zmq.SNDHWM, 1)])
     with peer(bench, zmq.DEALER, connect=endpoint, identity=b"peer", rcvhwm=1) as socket:
-        push(router, (b"nobody", b"x"), (b"nobody", b"y"))
+        push(router, *[(b"nobody", number) for number in numbers(4)])
         socket.send(b"hello")
-        settled(bench, router, 2)
-        assert router.counts().refused == 2
+        settled(bench, router, 4)
+        assert router.counts().refused == 4
         push(router, *[(b"peer", number) for number in numbers(5)])
         flush = bench.post("flush", router)
         bench.until(lambda: sent(router) >= 2)

@@ -49,10 +49,10 @@ _LINE = _in(
 )  # fmt: skip
 
 _LINK = _in(
-    "link.py", "test_signals.py test_pump.py test_channel.py test_fairness.py",
+    "link.py", "test_link.py test_fairness.py test_signals.py test_pump.py test_channel.py",
     ("        if not self._turned and self.may_wait():\n            gevent.sleep(0)\n", ""),
     ("        self._turned = False\n        if self._marking", "        if self._marking"),
-    ("            self._watcher.close()\n", ""),
+    ("            self._watcher.stop()\n            self._watcher.close()\n", ""),
     ("            self.replies.discard(reply)\n            then", "            then"),
     ("                    with contextlib.suppress(BaseException):\n                        item()", "                    item()"),
     ("            if inbox and inbox[0] is item:\n                inbox.popleft()", "            pass"),
@@ -98,7 +98,7 @@ _LIFE = _in(
 )  # fmt: skip
 
 _LANES = _in(
-    "lanes.py", "test_channel.py test_exit.py test_tracing.py",
+    "lanes.py", "test_channel.py test_tracing.py test_pump.py",
     ("        except BaseException:  # refused, or the caller was killed while it waited\n            self.abandon()\n            raise", "        except ZeroDivisionError:\n            raise"),
     ("            self.thread.post(self.engine.close, self.pipe, 0.0, 0.0)\n", "            pass\n"),
     ("            self.link.replies.discard(reply)\n            raise", "            raise"),
