@@ -18,7 +18,7 @@ from zgreen.cli import ending, output
 from zgreen.cli.client import delivery, options
 from zgreen.cli.client.formats import Frames, format_of
 from zgreen.cli.client.stdio import Writer
-from zgreen.cli.command import Command, make_pump
+from zgreen.cli.command import Command
 
 
 class Answering:
@@ -39,7 +39,7 @@ class Answering:
 
     def run(self) -> int:
         """Answer; return the exit status."""
-        with make_pump(self._arguments.called) as pump, options.authenticated(self._curve, pump):
+        with options.pump_of(self._arguments, self._curve) as pump:
             channel, _ = options.open_channel(self._arguments, zmq.REP, pump, self._curve)
             status = self._serve(channel)
             unsent, told = delivery.close(channel, delivery.HASTE if status > 1 else self._arguments.linger)

@@ -13,7 +13,7 @@ from zgreen.cli.client import options, rates
 from zgreen.cli.client.formats import Frames, format_of
 from zgreen.cli.client.sending import Source
 from zgreen.cli.client.stdio import Writer
-from zgreen.cli.command import Command, make_pump
+from zgreen.cli.command import Command
 
 
 class Asking:
@@ -29,7 +29,7 @@ class Asking:
 
     def run(self) -> int:
         """Ask all; return the exit status: 1 if a request had no reply."""
-        with make_pump(self._arguments.called) as pump, options.authenticated(self._curve, pump):
+        with options.pump_of(self._arguments, self._curve) as pump:
             try:
                 problem = self._ask_all(pump)
             except ending.Told as told:

@@ -19,7 +19,7 @@ from zgreen.auth import Authenticator
 from zgreen.cli import output
 from zgreen.cli.client.formats import DELIMITERS
 from zgreen.cli.client.handshakes import Handshakes
-from zgreen.cli.command import ENDPOINT, Failed, Usage, endpoint, number_from, positive, seconds
+from zgreen.cli.command import ENDPOINT, Failed, Usage, endpoint, make_pump, number_from, positive, seconds
 
 FILES = (
     "How messages are written: by default a message is a line of text, as it is; --json, --hex, --raw and --delimiter "
@@ -143,14 +143,15 @@ def _keys(path: Path, secret: bool) -> tuple[bytes, bytes]:
 
 
 @contextlib.contextmanager
-def authenticated(curve: Curve, pump: zgreen.Pump) -> Iterator[None]:
-    """Within this only the clients of *curve* may connect."""
-    if curve.clients is None:
-        yield
-        return
-    with Authenticator(pump) as authenticator:
-        authenticator.configure_curve(curve.clients)
-        yield
+def pump_of(arguments: argparse.Namespace, curve: Curve) -> Iterator[zgreen.Pump]:
+    """The pump of a command, to whose channels only the clients of *curve* may connect."""
+    with make_pump(arguments.called) as pump:
+        if curve.clients is None:
+            yield pump
+            return
+        with Authenticator(pump) as authenticator:
+            authenticator.configure_curve(curve.clients)
+            yield pump
 
 
 def open_channel(

@@ -16,7 +16,7 @@ from zgreen.cli import ending, output
 from zgreen.cli.client import options, rates
 from zgreen.cli.client.formats import format_of
 from zgreen.cli.client.stdio import Writer
-from zgreen.cli.command import Command, make_pump
+from zgreen.cli.command import Command
 
 _BATCH = 100  # messages that are got in one go
 _MOST = 1000  # messages that wait here, and in libzmq
@@ -40,7 +40,7 @@ class Receiving:
         # no more than wanted: what is taken from a PUSH and not shown is lost for its other peers. But with a mark of 1
         # libzmq 4.3.5 loses the only message of a client that a ZAP handler has let in, if the client closes then.
         most = max(2, min(self._arguments.count or _MOST, _MOST))
-        with make_pump(self._arguments.called) as pump, options.authenticated(self._curve, pump):
+        with options.pump_of(self._arguments, self._curve) as pump:
             channel, _ = options.open_channel(
                 self._arguments, self._kind, pump, self._curve, options={zmq.RCVHWM: most}, recv_maxsize=most
             )  # fmt: skip

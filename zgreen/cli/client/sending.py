@@ -17,7 +17,7 @@ from zgreen.cli.client import delivery, options, rates
 from zgreen.cli.client.formats import Format, Frames, format_of, splitter_of
 from zgreen.cli.client.handshakes import Handshakes
 from zgreen.cli.client.stdio import Reader
-from zgreen.cli.command import Command, Usage, make_pump, seconds
+from zgreen.cli.command import Command, Usage, seconds
 
 _BATCH = 500  # messages that are put in one go
 
@@ -103,7 +103,7 @@ class Sending:
         """Send, wait for delivery, say what was not sent; return the exit status."""
         # a PUB that drops what a slow subscriber has no room for would lose it without a word
         more = {zmq.XPUB_NODROP: 1} if self._kind == zmq.PUB else {}
-        with make_pump(self._arguments.called) as pump, options.authenticated(self._curve, pump):
+        with options.pump_of(self._arguments, self._curve) as pump:
             channel, handshakes = options.open_channel(
                 self._arguments, self._kind, pump, self._curve, options=more
             )  # fmt: skip

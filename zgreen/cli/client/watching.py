@@ -13,7 +13,7 @@ import zgreen
 from zgreen.cli import ending, output
 from zgreen.cli.client import options
 from zgreen.cli.client.stdio import Writer
-from zgreen.cli.command import Command, make_pump
+from zgreen.cli.command import Command
 
 _TYPES = ("pair", "pub", "sub", "req", "rep", "dealer", "router", "pull", "push", "xpub", "xsub")
 
@@ -21,7 +21,7 @@ _TYPES = ("pair", "pub", "sub", "req", "rep", "dealer", "router", "pull", "push"
 def _run(arguments: argparse.Namespace) -> int:
     curve = options.curve_of(arguments)
     kind = getattr(zmq, arguments.type.upper())
-    with make_pump(arguments.called) as pump, options.authenticated(curve, pump):
+    with options.pump_of(arguments, curve) as pump:
         channel = zgreen.Channel(kind, pump=pump, options=curve.options)
         monitor = channel.monitor()
         options.attach(channel, arguments)
