@@ -156,10 +156,15 @@ def test_large_frames_go_without_a_copy(context):
     kept.wait(LIMIT)
 
 
-def test_a_monitor_tells_all_events_at_an_address_of_ours(context):
-    socket = context.socket(zmq.PUSH)
-    assert errno_of(socket.get_monitor_socket, zmq.EVENT_CONNECTED) == zmq.ENOTSUP
-    assert errno_of(socket.monitor, "inproc://mine") == zmq.ENOTSUP
+def test_a_monitor_tells_the_events_that_were_asked_for(context):
+    from zmq.utils.monitor import recv_monitor_message
+
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    monitor = one.get_monitor_socket(zmq.EVENT_ACCEPTED, "inproc://events")
+    port = one.bind_to_random_port("tcp://127.0.0.1")
+    other.connect(f"tcp://127.0.0.1:{port}")
+    assert recv_monitor_message(monitor)["event"] == zmq.EVENT_ACCEPTED  # not LISTENING, which came before
+    assert errno_of(other.monitor, "inproc://mine") == zmq.ENOTSUP
 
 
 def test_a_tracker_is_done(context):

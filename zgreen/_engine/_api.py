@@ -312,10 +312,10 @@ class Engine(Protocol):
         """Have a REQ give up the reply that it awaits and send *frames* instead; the reply's value is whether libzmq
         had a peer to send them to."""
 
-    def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
-        """Have the socket of *pipe* tell its events to the PAIR socket of *pair*, by way of *endpoint*, an inproc name
-        that is used for nothing else. The PAIR has no high-water mark and no endpoint: the engine connects it, after it
-        has started the monitor."""
+    def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str, events: int = ...) -> None:
+        """Have the socket of *pipe* tell its *events*, by default all, to the PAIR socket of *pair*, by way of
+        *endpoint*, an inproc name that is used for nothing else. The PAIR has no high-water mark and no endpoint: the
+        engine connects it, after it has started the monitor."""
 
     def flush(self, reply: Reply, pipe: Any) -> None:
         """Complete *reply* when libzmq has taken, or refused for good, all that is in the pipe now."""

@@ -20,6 +20,7 @@ from ._farewells import Farewells
 from ._mailbox import Mailbox, Reply
 from ._monitoring import Monitors
 
+_ALL_EVENTS = int(zmq.EVENT_ALL)
 _DEFAULT_LINGER = 5.0  # seconds
 _LONGEST_LINGER = 2e6  # seconds, 23 days: its milliseconds are an int, libzmq's and epoll's
 
@@ -164,8 +165,8 @@ class Commands:
         self._touch(pipe)
         return pipe.socket
 
-    def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str) -> None:
-        self._monitors.start(pipe, pair, endpoint)
+    def monitor(self, reply: Reply, pipe: Any, pair: Any, endpoint: str, events: int = _ALL_EVENTS) -> None:
+        self._monitors.start(pipe, pair, endpoint, events)
         self._touch(pipe)
         self._touch(pair)
         reply.complete()

@@ -24,13 +24,13 @@ class Monitors:
         self._pair_of: dict[Any, Any] = {}  # monitored pipe -> its PAIR's
         self._watched_by: dict[Any, Any] = {}  # and back
 
-    def start(self, pipe: Any, pair: Any, endpoint: str) -> None:
-        """Have the socket of *pipe* send its events by way of *endpoint* to the PAIR socket of *pair*."""
+    def start(self, pipe: Any, pair: Any, endpoint: str, events: int) -> None:
+        """Have the socket of *pipe* send its *events* by way of *endpoint* to the PAIR socket of *pair*."""
         if pipe.fd < 0 or pair.fd < 0:
             raise zmq.ZMQError(zmq.ENOTSOCK)
         if pipe in self._pair_of:
             raise ValueError("the socket has a monitor already")
-        zmq.backend.Socket.monitor(pipe.socket, endpoint, zmq.EVENT_ALL)
+        zmq.backend.Socket.monitor(pipe.socket, endpoint, events)
         zmq.backend.Socket.connect(pair.socket, endpoint)
         self._pair_of[pipe] = pair
         self._watched_by[pair] = pipe

@@ -15,8 +15,8 @@ from ._lanes import SocketLanes
 _NUMBERS = itertools.count(1)
 
 
-def open_monitor(core: Core, pair: Core) -> None:
-    """Have the socket of *core* tell its events to that of *pair*, a PAIR that was just made.
+def open_monitor(core: Core, pair: Core, events: int, addr: str | None) -> None:
+    """Have the socket of *core* tell its *events* to that of *pair*, a PAIR that was just made, by way of *addr*.
 
     libzmq waits where its events find no room, and with it the threads of the socket: so the queue has no limit.
     """
@@ -30,4 +30,5 @@ def open_monitor(core: Core, pair: Core) -> None:
     )
     pair_lanes.open()
     pair.wear(pair_lanes)
-    core.command(lanes.engine.monitor, pair_lanes.pipe, f"inproc://zgreen.green.monitor.{next(_NUMBERS)}")
+    addr = addr or f"inproc://zgreen.green.monitor.{next(_NUMBERS)}"
+    core.command(lanes.engine.monitor, pair_lanes.pipe, addr, events)

@@ -247,18 +247,15 @@ class Socket(zmq.Socket[bytes]):
     # ------------------------------------------------------------------ monitor, and what only a handle can do
 
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
-        """A PAIR socket that receives the events of this one, for :func:`zmq.utils.monitor.recv_monitor_message`.
-
-        *events* must be all of them, and *addr* not given: the address is of zgreen's choice.
-
-        :raises zmq.ZMQError: ENOTSUP for other events or an address.
+        """A PAIR socket that receives the *events* of this one, all by default, for
+        :func:`zmq.utils.monitor.recv_monitor_message`; by way of *addr*, an inproc name that nothing else uses.
         """
         if self._monitor_socket is None or self._monitor_socket.closed:
-            if events not in (None, zmq.EVENT_ALL) or addr is not None:
-                raise zmq.ZMQError(zmq.ENOTSUP, "zgreen.green tells all events, at an address of its own")
             self._open().ready()
             pair = type(self)(self.context, zmq.PAIR)
-            open_monitor(self._open(), pair._open())
+            wanted = zmq.EVENT_ALL if events is None else events
+            self.context._add_socket(pair)
+            open_monitor(self._open(), pair._open(), int(wanted), addr)
             self._monitor_socket = pair
         return self._monitor_socket
 
