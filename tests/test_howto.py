@@ -63,6 +63,8 @@ OUTPUT = {
         "TimeoutError: no reply in 0.1 s; the next request may be made at once",
     ],
     "many_sockets": ["sum: 4950", "channels of the pump: 200", "command: stop"],
+    "collector": ["b'an order' b'another order'", 'zgreen_pump_received_messages_total{pump="shop"} 2.0'],
+    "green": ["45"],
     "zmq_green_before": ["result 285", "nothing more"],
     "zmq_green_after": ["result 285", "nothing more"],
     "zmq_async": [
