@@ -1198,3 +1198,17 @@ def test_a_high_water_mark_that_the_user_sets_for_subscriptions_stays(pump, kind
     assert channel.getsockopt(zmq.SNDHWM) == 8
     channel = Channel(kind, pump=pump)
     assert channel.getsockopt(zmq.SNDHWM) == 0
+
+
+def test_a_channel_whose_making_was_killed_is_closed(pump):
+    """The owning thread opens the socket all the same: its address must become free again."""
+    with Channel("PULL", bind=ANY, pump=pump) as channel:
+        address = channel.last_endpoint
+    making = gevent.spawn(Channel, "PULL", bind=address, pump=pump)
+    gevent.sleep(0)  # it waits for the answer now
+    making.kill()
+    wait_for(lambda: not isinstance(outcome(probe, pump, address), zmq.ZMQError), "the address to be free")
+
+
+def probe(pump, address):
+    Channel("PULL", bind=address, pump=pump).close()
