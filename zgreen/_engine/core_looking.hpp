@@ -41,7 +41,7 @@ class Grant {
 
     static constexpr double kShortest = 2e-6;  // less is not worth a look
     static constexpr double kLate = 500e-6;    // a slice of the scheduler is longer, a turn of libzmq's thread shorter
-    static constexpr double kLeastRest = 30;   // so many times what was lost; once is no sign of a loaded machine
+    static constexpr double kLeastRest = 120;  // so many times what was lost; once is no sign of a loaded machine
     static constexpr double kMostRest = 480;   // 0.2 % are lost then: less than what a 99th percentile shows
     static constexpr double kForgiven = 5;     // so many rests, in which it was not late, are "not soon"
 
