@@ -229,6 +229,20 @@ def test_noblock_says_again_both_ways(context):
         lonely.recv_multipart(zmq.DONTWAIT)
 
 
+def test_noblock_knows_at_once_that_its_peer_has_gone(context):
+    one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    one.linger = 0
+    one.bind("inproc://gone")
+    for how in ("disconnect", "close") * 20:
+        other = other if not other.closed else context.socket(zmq.PULL)
+        other.connect("inproc://gone")
+        one.send(b"x")
+        assert other.recv() == b"x"
+        other.close() if how == "close" else other.disconnect("inproc://gone")
+        with pytest.raises(zmq.Again):
+            one.send(b"y", zmq.NOBLOCK)
+
+
 def test_the_marks_count_what_is_prefetched(context):
     """10 here and 10 there, and what one side of libzmq reads ahead."""
     one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)

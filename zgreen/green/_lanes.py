@@ -89,9 +89,18 @@ class SocketLanes(Lanes):
         self.closed_by_user = True
         self.begin_close(math.inf if linger is None else linger, math.inf)
         self.wake()
-        if wait and self.link.may_wait():
+        if wait:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until the sockets of the same thread know that a peer of theirs has gone by the command before this.
+
+        In the owning thread's first pass their descriptors are found readable, in the second they have their turns.
+        """
+        if self.link.may_wait():
             with contextlib.suppress(ClosedError, BrokenError, zmq.ZMQError):  # the thread has ended, and with it all
-                self.thread.post(self.engine.ping).wait(Deadline(None))
+                for _ in range(3):
+                    self.thread.post(self.engine.ping).wait(Deadline(None))
 
     def wake(self) -> None:
         """Have all waiters look at the state; any thread."""

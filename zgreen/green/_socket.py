@@ -225,6 +225,8 @@ class Socket(zmq.Socket[bytes]):
         core, endpoint = self._open(), _text(addr)
         lanes = core.ready()
         core.command(getattr(lanes.engine, how), endpoint)
+        if how in ("unbind", "disconnect"):
+            lanes.settle()
 
     def bind(self, addr: Any) -> Any:
         """Bind to *addr*; returns a context manager that undoes it."""
