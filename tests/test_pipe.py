@@ -873,7 +873,7 @@ NO_MEMORY = """
 import resource, sys, time, zgreen, gevent
 
 MIB = 1 << 20
-overflow, shape, big = sys.argv[1], sys.argv[2], bytes(150 * MIB)
+overflow, shape, big = sys.argv[1], sys.argv[2], bytes(30 * MIB)
 first = [b"1", big] if shape == "frames" else big
 a = zgreen.Channel("PAIR", bind="inproc://a")
 b = zgreen.Channel("PAIR", connect="inproc://a", overflow=overflow, recv_maxsize=3, multipart=shape == "list")
@@ -885,7 +885,7 @@ while b.statistics().waiting < 3 and time.monotonic() < deadline:
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
 for _ in range(2):
-    resource.setrlimit(resource.RLIMIT_AS, (now + 20 * MIB, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (now + 8 * MIB, hard))
     try:
         got = b.get_nowait()
     except MemoryError:
@@ -914,7 +914,7 @@ from test_pipe import Bench, numbers
 MIB = 1 << 20
 bench = Bench()
 source, pipe = bench.pair(overflow=sys.argv[1])
-messages = [*numbers(5), (b"5", bytes(150 * MIB)), *numbers(6, 9)]
+messages = [*numbers(5), (b"5", bytes(30 * MIB)), *numbers(6, 9)]
 assert source.offer_many(messages, 0) == 9
 bench.until(lambda: pipe.waiting() == 9)
 del messages
@@ -923,7 +923,7 @@ soft, hard = resource.getrlimit(resource.RLIMIT_AS)
 
 
 def take(limit):
-    resource.setrlimit(resource.RLIMIT_AS, (now + 20 * MIB, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (now + 8 * MIB, hard))
     try:
         return pipe.take_many(limit)
     except MemoryError:
@@ -937,8 +937,8 @@ if bench.engine.name == "native":  # the Python engine has copied it when it cam
     assert got == numbers(5)
     assert take(9) == take(9) == "MemoryError"
     assert pipe.waiting() == 4
-    big = bytes(150 * MIB)
-    resource.setrlimit(resource.RLIMIT_AS, (now + 20 * MIB, hard))
+    big = bytes(30 * MIB)
+    resource.setrlimit(resource.RLIMIT_AS, (now + 8 * MIB, hard))
     try:
         source.offer_many([b"0", (b"1", b"2")], 0)  # there is memory for small ones
         bench.step(5)
@@ -961,13 +961,13 @@ from test_pipe import Bench
 MIB = 1 << 20
 bench = Bench()
 source, pipe = bench.pair(overflow="drop_oldest", in_bytes=100 * MIB)
-for size in (50, 150):
+for size in (12, 30):
     assert source.try_push(bytes(size * MIB), None, 0)
     bench.until(lambda: not source.pending())
 bench.until(lambda: pipe.waiting() == 2)
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-resource.setrlimit(resource.RLIMIT_AS, (now + 20 * MIB, hard))
+resource.setrlimit(resource.RLIMIT_AS, (now + 8 * MIB, hard))
 got = []
 try:
     got.append(getattr(pipe, sys.argv[1])(0))
@@ -988,7 +988,7 @@ bench.end()
 def test_a_get_that_has_no_memory_drops_nothing_although_the_rest_reaches_the_limit_of_bytes(way):
     """All of it was there together, as one message beyond the limit may be."""
     program = LARGE_AND_NO_MEMORY.replace("{folder!r}", repr(str(Path(__file__).parent)))
-    assert run(program, way) == (0, "[50, 150] 0\n", "")
+    assert run(program, way) == (0, "[12, 30] 0\n", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
@@ -996,7 +996,7 @@ def test_a_get_that_has_no_memory_drops_nothing_although_the_rest_reaches_the_li
 def test_many_and_no_memory(overflow):
     """Those before the one that there is no memory for are taken; it stays the first."""
     program = MANY_AND_NO_MEMORY.replace("{folder!r}", repr(str(Path(__file__).parent)))
-    assert run(program, overflow) == (0, "[0, 150]\n", "")
+    assert run(program, overflow) == (0, "[0, 30]\n", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit of memory is Linux's")
@@ -1005,7 +1005,7 @@ def test_many_and_no_memory(overflow):
 def test_a_get_that_has_no_memory_loses_nothing(overflow, shape):
     """The message stays the first, and comes when there is memory again."""
     status, out, err = run(NO_MEMORY.replace("{limit}", str(LIMIT)), overflow, shape)
-    sizes = "[0, 150]" if shape == "frames" else "[150]"
+    sizes = "[0, 30]" if shape == "frames" else "[30]"
     rest = "[b'2'] [b'3'] 0" if shape == "list" else "b'2' b'3' 0"
     assert (status, out, err) == (0, f"{sizes} {rest}\n", "")
 
