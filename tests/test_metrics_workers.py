@@ -176,3 +176,19 @@ def test_the_dashboard_knows_the_names(pump):
 
 def sample_names(family):
     return [f"{family.name}_total"] if family.type == "counter" else [family.name]
+
+
+def test_a_scrape_waits_for_a_worker_that_makes_its_file(tmp_path):
+    """prometheus_client's reader fails on a file that is still empty."""
+    code = """
+        import os, sys, gevent, zgreen.metrics
+        scrape = zgreen.metrics.application()
+        path = os.path.join(os.environ["PROMETHEUS_MULTIPROC_DIR"], "counter_1.db")
+        open(path, "w").close()
+        scraping = gevent.spawn(scrape, {"QUERY_STRING": ""}, lambda status, headers: print(status))
+        gevent.sleep(0)
+        assert not scraping.ready()
+        os.truncate(path, 1 << 20)
+        scraping.get()
+    """
+    assert run(code, env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}) == (0, "200 OK\n", "")

@@ -5,7 +5,9 @@ Needs the extra ``metrics`` (``pip install zgreen[metrics]``).
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +28,8 @@ from ._hub import seam
 from ._metric_names import CAUSES, COUNTERS, COUNTERS_OF_PUMPS, GAUGES, OF_CHANNELS, OF_PUMPS
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_TRIES = 20  # of a scrape beside a worker that makes a file
+_PAUSE = 0.01  # seconds between them
 _recorder: Any = None  # this process's, or the parent's; the hub's thread that records
 
 _Row = tuple[list[str], ChannelStatistics | PumpStatistics]
@@ -150,6 +154,10 @@ def application() -> Callable[..., Iterable[bytes]]:
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         record_now()
+        for _ in range(_TRIES):
+            with contextlib.suppress(struct.error):  # another worker has just made its file and has not filled it yet
+                return scraped(environ, start_response)
+            gevent.sleep(_PAUSE)
         return scraped(environ, start_response)
 
     return application

@@ -6,6 +6,7 @@ and open http://127.0.0.1:8000/ in some browser windows. SIGTERM (kill) ends it 
 A publisher of its own, so that there is something to see: in real life it is another process.
 """
 
+import contextlib
 import sys
 
 import gevent
@@ -23,9 +24,10 @@ new EventSource("/events").onmessage = event =>
 
 
 def publish(publisher: zgreen.Channel) -> None:
-    for number in range(sys.maxsize):
-        publisher.put([b"ticks", f"tick {number}"])
-        gevent.sleep(1)
+    with contextlib.suppress(zgreen.ClosedError):  # zgreen.drain has closed it
+        for number in range(sys.maxsize):
+            publisher.put([b"ticks", f"tick {number}"])
+            gevent.sleep(1)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import zmq
+from gevent import monkey
 from gevent.event import AsyncResult
 
 from .._engine import _proxy
@@ -18,6 +19,10 @@ from .._errors import BrokenError, ClosedError
 from .._hub import seam
 from .._hub.channel import Channel
 from .._hub.pump import Pump
+
+_MOMENT = 1.0  # seconds
+_POLL = 0.001  # seconds between two looks
+_sleep = monkey.get_original("time", "sleep")
 
 
 class ProxyStatistics(NamedTuple):
@@ -101,6 +106,12 @@ class Steering:
             self.channel.put_nowait(word)
         except (ClosedError, BrokenError):
             pass  # `read` finds out, too
+
+    def wait_until_said(self) -> None:
+        """Wait until libzmq has taken all words, without the hub, for a moment at most; the exiting thread."""
+        deadline = seam.Deadline(_MOMENT)
+        while self.channel.statistics().pending and not deadline.passed():
+            _sleep(_POLL)
 
     # ------------------------------------------------------------------ what it answers
 

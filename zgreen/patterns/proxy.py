@@ -340,6 +340,8 @@ class Proxy:
         if self._proxying is None or self._error is not None:
             return False
         self._closing = True
+        if self._steering is not None:
+            self._steering.wait_until_said()  # words that the thread no longer hears would hold up the pump's exit
         self._end_now()
         return True
 
