@@ -185,7 +185,8 @@ def test_a_scrape_waits_for_a_worker_that_makes_its_file(tmp_path):
         scrape = zgreen.metrics.application()
         path = os.path.join(os.environ["PROMETHEUS_MULTIPROC_DIR"], "counter_1.db")
         open(path, "w").close()
-        scraping = gevent.spawn(scrape, {"QUERY_STRING": ""}, lambda status, headers: print(status))
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics", "QUERY_STRING": ""}
+        scraping = gevent.spawn(scrape, environ, lambda status, headers: print(status))
         gevent.sleep(0)
         assert not scraping.ready()
         os.truncate(path, 1 << 20)
