@@ -230,15 +230,15 @@ def test_noblock_says_again_both_ways(context):
 
 
 def test_noblock_knows_at_once_that_its_peer_has_gone(context):
+    """A disconnect tells it at once. After a close, it is told by libzmq's reaper, some time later."""
     one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
     one.linger = 0
     one.bind("inproc://gone")
-    for how in ("disconnect", "close") * 20:
-        other = other if not other.closed else context.socket(zmq.PULL)
+    for _ in range(20):
         other.connect("inproc://gone")
         one.send(b"x")
         assert other.recv() == b"x"
-        other.close() if how == "close" else other.disconnect("inproc://gone")
+        other.disconnect("inproc://gone")
         with pytest.raises(zmq.Again):
             one.send(b"y", zmq.NOBLOCK)
 
