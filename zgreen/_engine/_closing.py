@@ -96,7 +96,8 @@ class Reserve:
     """Two sockets of a context that are given up for a Farewell when no more can be made.
 
     One becomes the Farewell's PAIR. The other one is closed, so that there is a place, and a descriptor, for the PAIR
-    that libzmq makes for a monitor: not at once, as libzmq closes sockets in a thread of its own.
+    that libzmq makes for a monitor: not at once, as libzmq closes sockets in a thread of its own. A Farewell that must
+    wait for that gives its PAIR back meanwhile: if several waited with one each, none could go on.
     """
 
     def __init__(self, context: zmq.Context[Any]) -> None:
@@ -110,6 +111,8 @@ class Reserve:
 
     def pair(self, context: zmq.Context[Any]) -> zmq.Socket[bytes]:
         """A new PAIR of *context*, or a spare one; raises ZMQError if there is none."""
+        if context is self._context and len(self._spare) == 1:  # the place of the other one is for the monitor
+            return self._spare.pop()
         try:
             return zmq.Socket(context, zmq.PAIR)
         except zmq.ZMQError:
@@ -117,15 +120,19 @@ class Reserve:
                 return self._spare.pop()
             raise
 
-    def make_room(self) -> None:
-        """Close a spare socket, if there is one."""
-        if self._spare:
+    def make_room(self, pair: zmq.Socket[bytes]) -> None:
+        """Take *pair* back, as there is no place for its monitor, and keep one socket at most."""
+        if pair.context is self._context:
+            self._spare.append(pair)
+        else:
+            pair.close(linger=0)
+        while len(self._spare) > 1:
             self._spare.pop().close(linger=0)
 
     def drop(self) -> None:
         """Close all."""
         while self._spare:
-            self.make_room()
+            self._spare.pop().close(linger=0)
 
 
 class Farewell:
@@ -175,20 +182,24 @@ class Farewell:
         socket = self.pipe.socket
         if not isinstance(socket.context, zmq.Context):
             return True  # made by zmq.Socket.shadow(address): it does not know its context, so this cannot be had
+        pair = None
         try:
-            if self._pair is None:
-                self._pair = reserve.pair(socket.context)
+            pair = reserve.pair(socket.context)
             endpoint = f"inproc://zgreen.farewell.{next(_numbers)}"
             socket.monitor(endpoint, zmq.EVENT_MONITOR_STOPPED)
             # libzmq sends the event *blocking*, in the thread that ends all sockets of the context: so the PAIR must
             # be there until it has come.
-            self._pair.connect(endpoint)
-            self.fd = int(self._pair.get(zmq.FD))
+            pair.connect(endpoint)
+            self.fd = int(pair.get(zmq.FD))
         except zmq.ZMQError as error:
-            if error.errno in (zmq.ETERM, zmq.ENOTSOCK):  # the context is going: do not hold it up
-                return True
-            reserve.make_room()
-            return False
+            going = error.errno in (zmq.ETERM, zmq.ENOTSOCK)  # the context: do not hold it up
+            if pair is not None:
+                if going:
+                    pair.close(linger=0)
+                else:
+                    reserve.make_room(pair)
+            return going
+        self._pair = pair
         return True
 
     def shorten(self, linger: float) -> None:
