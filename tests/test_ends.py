@@ -503,18 +503,27 @@ def test_a_close_that_gets_no_place_for_a_pair_says_an_upper_bound_when_its_ling
 
 
 def test_a_reserve_makes_room(bench):
-    """It gives a PAIR when no more can be made, and each time that a monitor cannot be started it gives up a socket."""
+    """A PAIR whose monitor has no place comes back; one socket stays for the next try, and the others are closed."""
     reserve = bench.engine._farewells.reserve
     reserve.fill()
     before = open_descriptors()
-    reserve.make_room()
-    wait_for(lambda: open_descriptors() < before, "the socket to end")
-    rooms = []
-    reserve.pair, reserve.make_room = refuse, lambda: rooms.append(1)
+    pair = reserve.pair(bench.context)
+    reserve.make_room(pair)
+    assert pair.closed
+    wait_for(lambda: open_descriptors() < before, "the sockets to end")
+    pair = reserve.pair(bench.context)  # the one that stayed: the place of the other is for the monitor
+    assert open_descriptors() < before
+    reserve.make_room(pair)
+    assert not pair.closed
+    with zmq.Context() as other:  # of a socket of a context of the user's: the reserve cannot use it
+        reserve.make_room(reserve.pair(other))
+
+
+def test_a_pair_that_cannot_be_had_is_not_waited_for_beyond_the_linger(bench):
+    bench.engine._farewells.reserve.pair = refuse
     pipe = stuck(bench, sent=1, queued=0)
     assert bench.ask("close", pipe, 0.1, LIMIT) == (0, 1)
-    assert rooms
-    del reserve.pair, reserve.make_room
+    del bench.engine._farewells.reserve.pair
 
 
 def refuse(_context):
