@@ -16,6 +16,7 @@ if os.environ.get("ZGREEN_TEST_PATCHED"):
         monkey.patch_all()
 
 import gc
+import signal
 import sys
 import weakref
 
@@ -29,6 +30,10 @@ from zgreen._hub import shutdown
 
 # whole applications, with packages of others: tox -e apps
 collect_ignore = [] if os.environ.get("ZGREEN_TEST_APPS") else ["apps"]
+
+# A shell starts background jobs with SIGINT ignored, and what they start inherits that. The tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pytest-timeout raises in whatever greenlet runs when the time is over; this brings it to the main greenlet, so that
 # the test fails.

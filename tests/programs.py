@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from support import LIMIT
@@ -35,16 +34,15 @@ class Program:
         self.output = ""
         self.kill_at_limit: list[int] = []
         self.over_limit = False
-        with _interruptible():
-            self._process = subprocess.Popen(
-                [sys.executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env=environment(),
-                start_new_session=True,
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment(),
+            start_new_session=True,
+        )
         self.pid = self._process.pid
         self._limit = threading.Timer(LIMIT, self._give_up)
         self._limit.start()
@@ -101,20 +99,6 @@ def run(*arguments: str) -> list[str]:
         status = program.end()
         assert status == 0, f"exit status {status}:\n{program.output}"
         return program.lines
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have a program that is started here die of SIGINT, even if a shell had these tests ignore it."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def environment() -> dict[str, str]:
