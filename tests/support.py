@@ -422,11 +422,12 @@ def close_all(thread):
 
 
 def break_pump(pump, error):
-    """Have the owning thread end with *error*, and wait until it is gone."""
+    """Have the owning thread end with *error*, and wait until it is gone and the hub knows."""
 
     def step(_timeout):
         raise error
 
     pump._thread.engine.step = step
     pump._thread.engine.mailbox.send(None)  # wakes it from the step that it is in
-    wait_for(lambda: pump._thread.pool.size == 0, "the end of the broken pump's thread")
+    thread = pump._thread
+    wait_for(lambda: thread.pool.size == 0 and thread.gone, "the end of the broken pump's thread")

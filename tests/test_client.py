@@ -736,6 +736,7 @@ def test_one_that_waits_for_delivery_waits_no_longer():
         client.write(b"1\n2\n")
         client.process.stdin.close()
         client.process.stdin = None
+        wait_until_asleep(client.process.pid)  # it has read all that there is
         status, _, err = client.told(signal.SIGINT)
         assert status == 130
         assert err == "python -m zgreen push: got SIGINT: 0 messages sent, 2 not sent\n"
