@@ -237,6 +237,8 @@ class Shutdown:
 
         All pumps of the hub are brought down here, as at exit, and so is the hub: no greenlet of it can run again.
         """
+        if _exited is not False:  # None: the interpreter has taken this module apart
+            return
         hub = self.thread.link.hub
         claim = _allocate_lock()
         claim.acquire()
