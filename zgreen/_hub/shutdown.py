@@ -237,7 +237,7 @@ class Shutdown:
 
         All pumps of the hub are brought down here, as at exit, and so is the hub: no greenlet of it can run again.
         """
-        if _exited is not False:  # None: the interpreter has taken this module apart
+        if _exited is None:  # the interpreter has taken this module apart
             return
         hub = self.thread.link.hub
         claim = _allocate_lock()
@@ -298,7 +298,7 @@ _watched: weakref.WeakSet[Watched] = weakref.WeakSet()
 _registered = False  # survives a fork, as what was registered does
 _multiprocess_pid = 0
 _claims = _allocate_lock()  # held for a moment, by the exiting thread and by threads that end
-_exited = False  # the exiting thread writes, under `_claims`: `_at_exit` has begun
+_exited: bool | None = False  # the exiting thread writes, under `_claims`: `_at_exit` has begun
 
 
 def watch(one: Watched) -> None:
