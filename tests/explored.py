@@ -258,14 +258,15 @@ class Code:
         self._folder = package
         self.mailbox = self._load("_mailbox", texts)
         self.mailbox.Signaler = _Signaler
+        self.state = self._load("_pipe_state", texts)
         self.pipe = self._load("_pipe", texts)
         self.commands = self._load("_commands", texts)
         self.python = self._load("_python", texts)
-        for module in (self.mailbox, self.pipe):
+        for module in (self.mailbox, self.state, self.pipe):
             module.deque = _Deque
         for name in ("_python", "_commands", "_closing"):
             sys.modules[f"{package}.{name}"].time = _Clock
-        for kind in (self.pipe.Pipe, self.mailbox.Mailbox, self.mailbox.Bell):
+        for kind in (self.state.PipeState, self.mailbox.Mailbox, self.mailbox.Bell):
             for name in kind.__slots__:
                 setattr(kind, name, _Watched(f"{kind.__name__}.{name}", kind.__dict__[name]))
         commands = self.commands.Commands

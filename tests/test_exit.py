@@ -514,7 +514,7 @@ def test_a_process_that_closes_nothing_exits_in_silence():
             gevent.sleep(0.001)
         assert not ticker.dead
     """
-    # What the ticker puts last goes to a process that outlives it: a PULL of its own might be closed before that arrives.
+    # What the ticker puts last goes to a process that outlives it; a PULL of its own might be closed before it arrives.
     with raw_socket(zmq.PULL, bind=ANY) as pull:
         process = script(program(PREAMBLE, code), endpoint_of(pull), 0, env_warnings="default")
         started = time.monotonic()

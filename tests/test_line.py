@@ -14,7 +14,8 @@ from gevent.queue import Empty, Full
 from support import LIMIT, Gate, Interrupted, block_hub_until, interruptions, outcome, real_threads, wait_for
 
 from zgreen._engine._mailbox import Mailbox
-from zgreen._engine._pipe import Pipe, Streak
+from zgreen._engine._pipe import Pipe
+from zgreen._engine._pipe_state import Streak
 from zgreen._hub.line import _GreenletWaiter
 from zgreen._hub.link import Link
 from zgreen._hub.queues import RecvQueue, SendQueue

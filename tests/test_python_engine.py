@@ -682,7 +682,7 @@ def test_a_put_that_races_with_the_end_is_not_lost(bench):
     assert pipe.pending() == 0
 
 
-HUB_SIDE = ("_engine/_pipe.py", "_engine/_mailbox.py", "_engine/_signaler.py")
+HUB_SIDE = ("_engine/_pipe.py", "_engine/_pipe_state.py", "_engine/_mailbox.py", "_engine/_signaler.py")
 
 
 def asleep(bench):

@@ -7,7 +7,7 @@
 namespace explore {
 
 // It has looked in vain, at least after the last of its work.
-inline void has_looked(World &w) { MUST(w.core->looking.misses.load() > 0); }
+inline void has_looked(World &w) { MUST(w.core->waiting.looking.misses.load() > 0); }
 
 // With a look at the check that it is reached in each schedule.
 inline void looking(World &w, void (*scenario)(World &)) {

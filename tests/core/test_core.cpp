@@ -2042,18 +2042,18 @@ TEST(a_look_finds_what_comes_to_a_socket_and_to_the_inbox) {
     push.socket->make_room(1);
     w.settle();
     w.core->step(1e-3);  // a short wait, in which nothing comes
-    EQUAL(w.core->wakeups.load(), 1u);
+    EQUAL(w.core->waiting.wakeups.load(), 1u);
     pull.socket->arrive(Frames{"a"});
     w.core->step(-1);
-    EQUAL(w.core->looking.hits.load(), 1u);
+    EQUAL(w.core->waiting.looking.hits.load(), 1u);
     at_events = [&] { CHECK(w.push(push, {"b"})); };  // after the pass has taken what was in the inbox
     w.core->step(-1);
-    EQUAL(w.core->looking.hits.load(), 2u);
+    EQUAL(w.core->waiting.looking.hits.load(), 2u);
     EQUAL(w.pop(pull), Frames{"a"});
     w.settle();
     EQUAL(push.socket->taken, std::vector<Frames>{{"b"}});
-    EQUAL(w.core->wakeups.load(), 1u);
-    EQUAL(w.core->looking.misses.load(), 0u);
+    EQUAL(w.core->waiting.wakeups.load(), 1u);
+    EQUAL(w.core->waiting.looking.misses.load(), 0u);
     EQUAL(w.own.rings(), 0u);  // it has not said that it sleeps
 }
 

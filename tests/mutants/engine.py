@@ -35,7 +35,7 @@ _CLOSING = [
 
 _COMMANDS = [
     Mutant("_engine/core_pipe.hpp", "== Overflow::DropOldest && came &&", "== Overflow::DropOldest &&", "test_pipe.py -k drops_nothing", "native"),
-    Mutant("_engine/_native_pipe.pxi", "        if self.pipe is not NULL and getpid() == self.pid:", "        if self.pipe is not NULL:", "test_fork.py -k not_freed", "native"),
+    Mutant("_engine/_native_state.pxi", "        if self.pipe is not NULL and getpid() == self.pid:", "        if self.pipe is not NULL:", "test_fork.py -k not_freed", "native"),
     Mutant("_engine/_commands.py", "        pipe.finished = True\n        if error", "        if error", ENDS),
     Mutant("_engine/_commands.py", "if first and not pipe.pending():", "if not pipe.pending():", ENDS, "native"),
     Mutant("_engine/_commands.py", "if first and not pipe.pending():", "if first:", ENDS),

@@ -179,6 +179,10 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         atomic[uint64_t] hits
         atomic[uint64_t] misses
 
+    cdef cppclass Waiting:
+        atomic[uint64_t] wakeups
+        Looking looking
+
     cdef cppclass Core:
         Core(const Api &, int, int, int, double) except +raise_os_error
         const Api api
@@ -189,8 +193,7 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         Counts in_thread
         Counts in_hub
         vector[Event] events
-        atomic[uint64_t] wakeups
-        Looking looking
+        Waiting waiting
         @staticmethod
         double now()
         shared_ptr[Pipe] make_pipe(int, size_t, size_t, Overflow, size_t, size_t) except +

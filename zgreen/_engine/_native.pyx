@@ -41,6 +41,7 @@ from ._mailbox import Mailbox
 
 include "_native_message.pxi"
 include "_native_core.pxi"
+include "_native_state.pxi"
 include "_native_pipe.pxi"
 
 cdef uint64_t NO_TARGET = <uint64_t> -1

@@ -76,10 +76,10 @@ cdef class _Core:
                 Py_DECREF(<object> owner)
 
     def wakeups(self):
-        return self.core.wakeups.load()
+        return self.core.waiting.wakeups.load()
 
     def busy_waits(self):
-        return self.core.looking.hits.load(), self.core.looking.misses.load()
+        return self.core.waiting.looking.hits.load(), self.core.waiting.looking.misses.load()
 
     # ---- the hub
 

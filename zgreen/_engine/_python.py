@@ -22,8 +22,9 @@ from ._api import Owner
 from ._closing import Farewell
 from ._commands import Commands
 from ._mailbox import Bell, Mailbox, Reply
-from ._pipe import Pipe, Streak
+from ._pipe import Pipe
 from ._pipe_bytes import LimitedPipe
+from ._pipe_state import Streak
 from ._poller import EpollPoller, Poller, ZmqPoller
 from ._setup import in_memory
 

@@ -12,7 +12,6 @@
 #pragma once
 
 #include <cerrno>
-#include <climits>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -22,11 +21,10 @@
 #include <utility>
 #include <vector>
 
-#include "core_looking.hpp"
 #include "core_message.hpp"
 #include "core_pipe.hpp"
-#include "core_poller.hpp"
 #include "core_sync.hpp"
+#include "core_waiting.hpp"
 #include "core_wakeup.hpp"
 #include "core_wire.hpp"
 
@@ -44,9 +42,7 @@ class Core : public Shared {
   public:
     // `busy_wait`: seconds, the longest look before a sleep; see Looking.
     Core(const Api &api, int own_fd, int own_ring_fd, int hub_ring_fd, double busy_wait = 0)
-        : Shared(api, own_ring_fd, hub_ring_fd), looking(busy_wait), own_fd_(own_fd) {
-        if (poller_.add(own_fd, 0) < 0) fail("epoll_ctl");
-    }
+        : Shared(api, own_ring_fd, hub_ring_fd), waiting(inbox, own_fd, busy_wait) {}
     ~Core() {
         for (Message &message : arrived_) message.close(api, in_hub);  // if step() threw
         std::vector<Notice> notices;
@@ -65,14 +61,13 @@ class Core : public Shared {
 
     // --- owning thread
     std::vector<Event> events;  // the findings of step(), which its caller takes
-    sync::atomic<uint64_t> wakeups{0};  // how often it has slept; it writes, any thread reads
-    Looking looking;
+    Waiting waiting;
 
     int attach(const std::shared_ptr<Pipe> &pipe, void *socket, int fd) {
         ready_.push_back(pipe);  // what may throw comes first; with no descriptor it is passed over
         pipe->ready = true;
         pipes_[pipe->id] = pipe;
-        if (poller_.add(fd, pipe->id) < 0) {
+        if (waiting.poller.add(fd, pipe->id) < 0) {
             const int error = errno;
             pipes_.erase(pipe->id);
             return error;
@@ -83,7 +78,7 @@ class Core : public Shared {
     }
     void detach(Pipe &pipe) {
         if (pipe.fd < 0) return;
-        poller_.remove(pipe.fd);
+        waiting.poller.remove(pipe.fd);
         pipe.fd = -1;
         pipe.closing = true;
         timed_.erase(pipe.id);
@@ -95,7 +90,7 @@ class Core : public Shared {
     }
     uint64_t watch(int fd) {  // an Event::Readable for each pass in which it is
         const uint64_t number = ++last_number_;
-        if (poller_.add(fd, number) < 0) fail("epoll_ctl");
+        if (waiting.poller.add(fd, number) < 0) fail("epoll_ctl");
         return number;
     }
     void serve_now(Pipe &pipe) {  // one turn of those that are ready, and then of this one; its findings are in `events`
@@ -103,7 +98,7 @@ class Core : public Shared {
         serve_ready();
         serve(pipe);
     }
-    void unwatch(int fd) { poller_.remove(fd); }
+    void unwatch(int fd) { waiting.poller.remove(fd); }
     void make_ready(Pipe &pipe) {
         if (pipe.ready || pipe.fd < 0) return;
         ready_.push_back(pipe.shared_from_this());
@@ -159,52 +154,11 @@ class Core : public Shared {
     }
 
     void poll(double timeout) {
-        numbers_.clear();
-        if (timeout == 0 || !ready_.empty()) {
-            poller_.wait(0, numbers_);
-        } else {
-            inbox.rest(true);
-            if (!look(timeout)) sleep(timeout);
-            inbox.rest(false);
-        }
-        for (const uint64_t number : numbers_) {
-            if (number == 0) {
-                drain();
-                continue;
-            }
+        for (const uint64_t number : ready_.empty() ? waiting.wait(timeout) : waiting.wait(0)) {
             const auto found = pipes_.find(number);
             if (found != pipes_.end()) make_ready(*found->second);
             else events.push_back(Event{EventKind::Readable, number, 0});
         }
-    }
-
-    // Look for work for a while, if that is worth it; whether there is some. Meanwhile no thread rings, as this one has
-    // not said that it sleeps: so it looks once more when it has.
-    bool look(double timeout) {
-        if (!looking.begin(timeout)) return false;
-        do {
-            poller_.wait(0, numbers_);
-            if (!numbers_.empty() || inbox.has_any()) {
-                looking.found();
-                return true;
-            }
-        } while (looking.go_on());
-        return false;
-    }
-
-    void sleep(double timeout) {
-        if (!inbox.sleep()) timeout = 0;
-        int milliseconds = -1;
-        if (timeout >= 0) milliseconds = timeout * 1000 >= INT_MAX ? INT_MAX : int(std::ceil(timeout * 1000));
-        poller_.wait(milliseconds, numbers_);
-        if (milliseconds != 0) count(wakeups);
-        inbox.wake_up();
-        looking.slept();
-    }
-
-    void drain() {
-        char buffer[512];
-        while (sync::read(own_fd_, buffer, sizeof buffer) < 0 && errno == EINTR) {}
     }
 
     double look_at_clock(double timeout) {
@@ -433,14 +387,11 @@ class Core : public Shared {
     // --- any thread
     sync::atomic<uint64_t> last_number_{0};  // 0 is the signaler's
     // --- owning thread
-    const int own_fd_;
-    Poller poller_;
     Wire wire_{*this};
     std::unordered_map<uint64_t, std::shared_ptr<Pipe>> pipes_;
     std::unordered_map<uint64_t, std::shared_ptr<Pipe>> timed_;  // pipes with a deadline or a retry
     std::deque<std::shared_ptr<Pipe>> ready_;                    // round-robin
     std::vector<std::shared_ptr<Pipe>> taking_;
-    std::vector<uint64_t> numbers_;
     std::vector<Message> arrived_;
 };
 
