@@ -192,6 +192,15 @@ def test_a_late_thread_looks_before_it_gives_up(bench, monkeypatch):
         assert bench.get(reply) == (0, 0)
 
 
+def test_an_end_that_has_come_leaves_no_alarm(bench):
+    """With an alarm the owning thread of the native engine goes back to Python at times, for which it needs the GIL."""
+    with raw_socket(zmq.PULL, bind=ANY) as server:
+        ends = [bench.open(zmq.PUSH, connect=[endpoint_of(server)]) for _ in range(2)]
+        first, second = (bench.close(pipe, LIMIT) for pipe in ends)
+        assert [bench.get(first), bench.get(second)] == [(0, 0), (0, 0)]
+    assert bench.engine._farewells.look_at_clock(None) is None
+
+
 def test_a_thread_that_is_later_than_libzmqs_timer_says_an_upper_bound(bench, monkeypatch):
     """It cannot know which of the two came first."""
     monkeypatch.setattr(_closing, "_MARGIN", 0.0)

@@ -1192,6 +1192,24 @@ TEST(mail_merges) {
     CHECK(Core::now() - start < 5);
 }
 
+TEST(a_run_goes_on_until_its_timeout_or_an_event) {
+    End &push = w.open(on::kPush);
+    push.socket->make_room(250);
+    for (int i = 0; i < 250; ++i) CHECK(w.push(push, {"a"}));
+    w.core->run(0);  // one pass
+    EQUAL(push.socket->taken.size(), 100u);
+    const double start = Core::now();
+    w.core->run(0.01);
+    CHECK(Core::now() - start >= 0.01);
+    EQUAL(push.socket->taken.size(), 250u);
+    CHECK(w.core->events.empty());
+    w.core->post_mail();
+    w.core->run(1000);
+    EQUAL(w.core->events.size(), 1u);
+    EQUAL(w.core->events[0].kind, EventKind::Mail);
+    w.core->events.clear();
+}
+
 TEST(watches_are_reported_each_pass) {
     Fd one, two;
     const uint64_t first = w.core->watch(one.fd), second = w.core->watch(two.fd);

@@ -31,6 +31,8 @@ _CLOSING = [
     Mutant("_engine/_farewells.py", "if farewell.alarm <= now]:", "if farewell.alarm > now]:", ENDS),
     Mutant("_engine/_farewells.py", "            farewell.give_up()\n            self._tell(farewell)\n\n    def leave", "            self._tell(farewell)\n\n    def leave", ENDS),
     Mutant("_engine/_farewells.py", "        self.reserve.drop()\n        late", "        late", ENDS),
+    Mutant("_engine/_farewells.py", "            if not self._awaited:\n                self._alarm = math.inf\n", "", ENDS),
+    Mutant("_engine/core.hpp", "while (events.empty() && timeout != 0);", "while (false);", "test_core.py", ""),
 ]  # fmt: skip
 
 _COMMANDS = [

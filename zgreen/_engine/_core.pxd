@@ -205,5 +205,5 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         void make_ready(Pipe &) except +
         void serve_now(Pipe &) except +
         void begin_close(Pipe &, double) except +
-        void step(double) except +
+        void run(double) except +
         void forget_pipes()

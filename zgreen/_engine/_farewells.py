@@ -136,6 +136,8 @@ class Farewells:
 
     def _tell(self, farewell: Farewell) -> None:
         if self._awaited.pop(farewell.pipe, None) is not None:
+            if not self._awaited:
+                self._alarm = math.inf
             self._loop.tell_end(farewell.pipe, farewell.held, None)
 
 

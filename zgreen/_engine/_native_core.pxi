@@ -126,12 +126,10 @@ cdef class _Core:
     # ---- the owning thread
 
     def step(self, timeout):
-        """Run until there is an event, or for one pass if there is a timeout; [(kind, number, errno)]."""
+        """Run until there is an event or the timeout is over; [(kind, number, errno)]."""
         cdef double seconds = -1 if timeout is None else timeout
         with nogil:
-            self.core.step(seconds)
-            while seconds < 0 and self.core.events.empty():
-                self.core.step(seconds)
+            self.core.run(seconds)
         events = []
         for event in self.core.events:
             events.append((<int> event.kind, event.number, event.error))

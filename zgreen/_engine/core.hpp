@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdint>
@@ -127,6 +128,16 @@ class Core : public Shared {
         if (!timed_.empty()) timeout = look_at_clock(timeout);
         if (inbox.take_mail()) events.push_back(Event{EventKind::Mail, 0, 0});
         poll(events.empty() ? timeout : 0);
+    }
+
+    // Passes until there is an event, or `timeout` seconds are over (negative: no limit); one at least. A caller that
+    // needs a lock to call again, as that of Python does, needs none for what arrives meanwhile.
+    void run(double timeout) {
+        const double end = timeout > 0 ? now() + timeout : 0;
+        do {
+            step(timeout);
+            if (timeout > 0) timeout = std::max(0.0, end - now());
+        } while (events.empty() && timeout != 0);
     }
 
   private:
