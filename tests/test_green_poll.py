@@ -42,7 +42,7 @@ def test_pollout_comes_when_there_is_a_peer(context):
     lonely = context.socket(zmq.PUSH)
     assert lonely.poll(10, zmq.POLLOUT) == 0
     poll = gevent.spawn(lonely.poll, None, zmq.POLLOUT)
-    wait_for(lambda: lonely._core._listeners)
+    wait_for(lambda: lonely._core.readiness._listeners)
     lonely.bind("inproc://peer")
     peer = context.socket(zmq.PULL)
     peer.connect("inproc://peer")
@@ -134,17 +134,22 @@ def test_another_threads_socket_cannot_be_polled_but_used(context):
     def use():
         with pytest.raises(RuntimeError, match="hub only"):
             zmq.zmq_poll([(other, zmq.POLLIN)], 0)
+        with pytest.raises(RuntimeError, match="hub only"):
+            other.fileno()
         one.send(b"x")
         return other.recv()
 
     assert gevent.get_hub().threadpool.apply(use) == b"x"
+    assert gevent_select.select([other.fileno()], [], [], 0)[0] == []
+    one.send(b"y")
+    assert gevent_select.select([other.fileno()], [], [])[0] == [other.fileno()]
 
 
 def test_a_timeout_of_the_callers_passes_and_leaves_nothing(context):
     _, other = inproc(context, zmq.PUSH, zmq.PULL)
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
         other.poll()
-    assert other._core._listeners == []
+    assert other._core.readiness._listeners == []
 
 
 def test_the_descriptor_is_readable_while_something_has_come(context):

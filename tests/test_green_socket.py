@@ -496,7 +496,11 @@ def test_term_wakes_waiters_and_nobody_else_waits(context):
     receiving, sending = context.socket(zmq.PULL), context.socket(zmq.PUSH)
     waits = [gevent.spawn(errno_of, receiving.recv), gevent.spawn(errno_of, sending.send, b"x"),
              gevent.spawn(errno_of, receiving.poll)]  # fmt: skip
-    wait_for(lambda: sending._core._handing.calls and receiving._core.lanes is not None and receiving._core._listeners)
+    wait_for(
+        lambda: (
+            sending._core._handing.calls and receiving._core.lanes is not None and receiving._core.readiness._listeners
+        )
+    )
     term = gevent.spawn(context.term)
     assert [wait.get() for wait in waits] == [zmq.ETERM] * 3
     assert errno_of(receiving.recv) == errno_of(context.socket, zmq.PUSH) == zmq.ETERM

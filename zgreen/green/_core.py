@@ -13,8 +13,6 @@ import zmq
 from gevent.queue import Empty, Full
 
 from .._engine._api import Plan
-from .._engine._mailbox import Bell
-from .._engine._signaler import Signaler
 from .._errors import BrokenError, ClosedError
 from .._hub.lanes import Sizes
 from .._hub.wait import Deadline
@@ -24,9 +22,9 @@ from ._handing import Handing
 from ._lanes import SocketLanes, translate
 from ._life import ContextLife
 from ._parts import Parts
+from ._readiness import Readiness
 
 _NOBLOCK, _SNDMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)  # as plain ints: those of pyzmq are slow
-_POLLIN, _POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
 _SEND, _RECV = "send", "recv"  # whose turn it is at a REQ or REP
 _NEVER_REFUSE = (zmq.PUB, zmq.XPUB, zmq.ROUTER)  # unless told to: they drop instead
 _MAKE_REFUSE = (zmq.ROUTER_MANDATORY, zmq.XPUB_NODROP)
@@ -68,7 +66,7 @@ class Core:
         self.linger = int(self._raw.get(zmq.LINGER))  # milliseconds; -1: without limit; so are the next two
         self.rcvtimeo = self.sndtimeo = -1
         self._hwm: dict[int, int] = {}  # SNDHWM and RCVHWM as the user has set them, once the socket is handed over
-        self._refuses = kind not in _NEVER_REFUSE
+        self.refuses = kind not in _NEVER_REFUSE
         self._says_pollout = kind not in (*_NEVER_REFUSE, zmq.STREAM)  # POLLOUT says that libzmq takes a message
         self._relaxed = False
         self._handing = Handing()
@@ -77,10 +75,7 @@ class Core:
         # One call of the pipe each, where nothing is in the way; see _open_short_ways. Any thread calls them.
         self.offer: Callable[[Any], bool] = _refuse
         self.take: Callable[[], Any] = _nothing
-        # --- the hub's thread alone
-        self._listeners: list[Callable[[], Any]] = []
-        self._signaler: Signaler | None = None
-        self._ahead = 1
+        self.readiness = Readiness(self)
         life.opened(self)
 
     # ------------------------------------------------------------------ life
@@ -106,11 +101,11 @@ class Core:
         raw = self._raw
         assert raw is not None
         ahead, prefetch = self._share(raw, zmq.SNDHWM, self._pollout_tells()), self._share(raw, zmq.RCVHWM, True)
-        self._ahead = ahead or _AHEAD
-        sizes = Sizes(self._ahead if self._pollout_tells() else self._hwm[zmq.SNDHWM] or None, prefetch, "block")
-        lanes = SocketLanes(pump._thread, self.kind, Plan(raw, self.kind.number, (), None, (), ()), sizes, self.life)
+        ahead = ahead or _AHEAD
+        sizes = Sizes(ahead if self._pollout_tells() else self._hwm[zmq.SNDHWM] or None, prefetch, "block")
+        plan = Plan(raw, self.kind.number, (), None, (), ())
+        lanes = SocketLanes(pump._thread, self.kind, plan, sizes, ahead, self.life)
         self._raw, self.lanes = None, lanes
-        lanes.pipe.watch_writable(None, self._ahead)
         self._open_short_ways()
         lanes.open()
         return lanes
@@ -128,7 +123,7 @@ class Core:
 
     def _pollout_tells(self) -> bool:
         """Whether POLLOUT says that libzmq takes the next message."""
-        return self._refuses and self._says_pollout
+        return self.refuses and self._says_pollout
 
     def _open_short_ways(self) -> None:
         """Set what `send` and `receive` try first; whenever something has changed that they depend on."""
@@ -136,7 +131,7 @@ class Core:
         offer: Callable[[Any], bool] = _refuse
         take: Callable[[], Any] = _nothing
         if lanes is not None and self.turn is None and not self.closed and not self.life.terminating:
-            if kind.sends and not self._refuses:
+            if kind.sends and not self.refuses:
                 offer = lanes.pipe.offer
             elif kind.sends and self._says_pollout:
                 offer = lanes.pipe.offer_writable
@@ -168,9 +163,7 @@ class Core:
         lanes = self.lanes
         if lanes is not None and lanes.thread.error() is None:
             lanes.close_now(_seconds(linger), wait)
-        self._listeners = [one for one in self._listeners if one != self._ring_descriptor]
-        self._signaler = None  # its descriptors are closed with it
-        self.tell()
+        self.readiness.close()
 
     def wake(self) -> None:
         """Have all waiters get ETERM: the context is being terminated; any thread."""
@@ -185,7 +178,7 @@ class Core:
 
     def _wake_here(self, lanes: SocketLanes) -> None:
         self._handing.give_up(lanes)
-        self.tell()
+        self.readiness.tell()
 
     # ------------------------------------------------------------------ send
 
@@ -209,7 +202,7 @@ class Core:
             raise zmq.ZMQError(zmq.ENOTSUP)
         if self.turn is _RECV and not self._relaxed:
             raise zmq.ZMQError(zmq.EFSM)
-        if flags & _NOBLOCK and self._refuses and not lanes.pipe.writable:
+        if flags & _NOBLOCK and self.refuses and not lanes.pipe.writable:
             self.look()
             if not lanes.pipe.writable:
                 raise zmq.Again
@@ -255,7 +248,7 @@ class Core:
     def _put_at_once(self, lanes: SocketLanes, frames: Any) -> bool:
         """Put the message if libzmq will take it, or drop it, as far as is known, and if no other sender waits."""
         pipe = lanes.pipe
-        if self._refuses and not (self._says_pollout and pipe.writable):
+        if self.refuses and not (self._says_pollout and pipe.writable):
             return False
         return pipe.try_push(frames, None, len(lanes.sends.line))
 
@@ -334,7 +327,7 @@ class Core:
         except (ClosedError, BrokenError) as error:
             raise translate(error) from None
 
-    # ------------------------------------------------------------------ events
+    # ------------------------------------------------------------------ what readiness depends on
 
     def serve(self) -> None:
         """Have the owning thread look at the socket once: what libzmq has is here then. Not in a callback of the hub,
@@ -348,75 +341,13 @@ class Core:
         if not self.ready().pipe.quiet():
             self.serve()
 
-    def events(self) -> int:
-        """POLLIN and POLLOUT, as they are now; a socket that is closed says both, as its next call does not wait."""
-        if self.closed or self.life.terminating:
-            return _POLLIN | _POLLOUT
-        lanes = self.ready()
-        found = 0
-        if self.kind.receives and self.turn is not _SEND and (self.parts.more() or lanes.receives.ready()):
-            found |= _POLLIN
-        my_turn = self.kind.sends and (self.turn is not _RECV or self._relaxed)
-        if my_turn and (not self._refuses or lanes.pipe.writable):
-            found |= _POLLOUT
-        return found
+    def may_send(self) -> bool:
+        """Whether the kind sends and, of a REQ or REP, it is the turn to send."""
+        return self.kind.sends and (self.turn is not _RECV or self._relaxed)
 
-    def poll_now(self, wanted: int) -> int:
-        """Those of the *wanted* events that are there, without a wait."""
-        self.check()
-        lanes = self.ready()
-        lanes.pipe.count_one()
-        if lanes.pipe.due() and lanes.link.may_wait():
-            lanes.link.breathe()
-        found = self.events() & wanted
-        if not found:
-            self.look()
-            found = self.events() & wanted
-        return found
-
-    def listen(self, listener: Callable[[], Any]) -> None:
-        """Have the hub call *listener* whenever `events` may have changed; the hub's thread."""
-        lanes = self.ready()
-        lanes.link.check_here(f"{lanes.name}: polling")
-        if not self._listeners:
-            lanes.pipe.watch_writable(Bell(lanes.link.mailbox, self.tell), self._ahead)
-            lanes.receives.line.listen_idle(self.tell)
-        self._listeners = [*self._listeners, listener]
-
-    def ignore(self, listener: Callable[[], Any]) -> None:
-        """Undo `listen`."""
-        self._listeners = [one for one in self._listeners if one is not listener]
-        if not self._listeners and self.lanes is not None:
-            self.lanes.pipe.watch_writable(None, self._ahead)
-            self.lanes.receives.line.listen_idle(self.tell, False)
-
-    def tell(self) -> None:
-        """Call the listeners; the hub's thread."""
-        for listener in self._listeners:
-            listener()
-
-    def descriptor(self) -> int:
-        """A descriptor that is readable while something can be received; reading EVENTS makes it quiet."""
-        if self._signaler is None:
-            self._signaler = Signaler()
-            self.listen(self._ring_descriptor)
-            self._ring_descriptor()
-        return self._signaler.fileno()
-
-    def _ring_descriptor(self) -> None:
-        assert self._signaler is not None
-        if self.events() & _POLLIN:
-            self._signaler.ring()
-
-    def _events_read(self) -> int:
-        found = self.events()
-        if not found:
-            self.look()
-            found = self.events()
-        if self._signaler is not None:
-            self._signaler.drain()
-            self._ring_descriptor()
-        return found
+    def may_receive(self) -> bool:
+        """Whether the kind receives and, of a REQ or REP, it is the turn to receive."""
+        return self.kind.receives and self.turn is not _SEND
 
     # ------------------------------------------------------------------ options and endpoints
 
@@ -447,7 +378,7 @@ class Core:
         elif option in self._hwm:
             self._hwm[option] = int(value)
         elif option in _MAKE_REFUSE:
-            self._refuses = bool(value)
+            self.refuses = bool(value)
             self._open_short_ways()
         elif option == zmq.REQ_RELAXED:
             self._relaxed = bool(value)
@@ -456,10 +387,9 @@ class Core:
         """The value of an option, as `zmq.Socket.get`."""
         self.check()
         if option == zmq.EVENTS:
-            return self._events_read()
+            return self.readiness.read()
         if option == zmq.FD:
-            self.ready()
-            return self.descriptor()
+            return self.readiness.descriptor()
         if option == zmq.RCVMORE:
             return int(self.parts.more())
         if option in self._hwm:

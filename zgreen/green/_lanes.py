@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import zmq
 
 from .._engine._api import Plan, Unsent
-from .._engine._mailbox import Reply
+from .._engine._mailbox import Bell, Reply
 from .._errors import BrokenError, ClosedError
 from .._hub.lanes import Lanes, Sizes
 from .._hub.life import ChannelState
@@ -52,11 +52,14 @@ class _SocketState(ChannelState):
 class SocketLanes(Lanes):
     """The lanes of one green socket."""
 
-    def __init__(self, thread: OwningThread, kind: Kind, plan: Plan, sizes: Sizes, life: Life) -> None:
+    def __init__(self, thread: OwningThread, kind: Kind, plan: Plan, sizes: Sizes, ahead: int, life: Life) -> None:
+        """*ahead*: how many messages may be pending while the socket counts as writable."""
+        self._ahead = ahead  # set once
         self._life = life  # set once; before the rest, which asks for errors
         self.closed_by_user = False  # the thread that closes it writes, before the close is under way
         super().__init__(thread, kind, plan, sizes, False, lambda _: None)
         self.pipe.keep_frames()
+        self.watch_writable(None)
 
     @property
     def name(self) -> str:
@@ -101,6 +104,10 @@ class SocketLanes(Lanes):
             with contextlib.suppress(ClosedError, BrokenError, zmq.ZMQError):  # the thread has ended, and with it all
                 for _ in range(3):
                     self.thread.post(self.engine.ping).wait(Deadline(None))
+
+    def watch_writable(self, bell: Bell | None) -> None:
+        """Have *bell*, if any, rung when the socket may have become writable; see `_api.Pipe`."""
+        self.pipe.watch_writable(bell, self._ahead)
 
     def wake(self) -> None:
         """Have all waiters look at the state; any thread."""

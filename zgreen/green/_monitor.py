@@ -26,6 +26,7 @@ def open_monitor(core: Core, pair: Core, events: int, addr: str | None) -> None:
         kind_of(zmq.PAIR),
         Plan(None, int(zmq.PAIR), ((zmq.RCVHWM, 0),), None, (), ()),
         Sizes(None, None, "block"),
+        1,
         core.life,
     )
     pair_lanes.open()

@@ -54,18 +54,18 @@ class _Green:
 
     def listen(self, wanted: int, found: Any) -> None:  # noqa: ARG002
         self._found = found
-        self._core.listen(found)
+        self._core.readiness.listen(found)
 
     def events(self) -> int:
         self._core.check()
-        return self._core.events()
+        return self._core.readiness.now()
 
     def look(self) -> None:
         self._core.look()
 
     def ignore(self) -> None:
         if self._found is not None:
-            self._core.ignore(self._found)
+            self._core.readiness.ignore(self._found)
 
 
 def _source(item: Any) -> _Descriptor | _Green:

@@ -203,7 +203,7 @@ class Socket(zmq.Socket[bytes]):
     def poll(self, timeout: int | None = None, flags: int = zmq.POLLIN) -> int:
         """Wait for *flags*, up to *timeout* milliseconds; None or negative: no limit. Returns those that are there."""
         if timeout == 0 and not self.closed:
-            return self._open().poll_now(int(flags))
+            return self._open().readiness.poll(int(flags))
         return super().poll(timeout, flags)
 
     # ------------------------------------------------------------------ options
