@@ -11,6 +11,7 @@ import zmq
 from support import ANY, LIMIT, endpoint_of, finish, raw_socket, run, script
 
 NOWHERE = "tcp://127.0.0.1:1"  # to connect to it is allowed; nobody answers
+SOON = 4.5  # seconds in which a process ends that does not linger, even on a busy machine: the linger is 5 s
 
 # How a program ends, and the exit status and the last line on stderr that this gives.
 ENDINGS = {
@@ -367,7 +368,7 @@ def test_without_a_peer_the_process_ends_within_its_linger_and_says_what_it_has_
     seconds, (status, _out, err) = seconds_to_end(process)
     assert status == 0
     assert not_sent(err) == number, err
-    assert 0.25 < seconds < 2.5
+    assert 0.25 < seconds < SOON
 
 
 def test_the_linger_at_exit_is_5_seconds_in_total():
@@ -410,7 +411,7 @@ def test_close_and_shutdown_give_up_after_their_linger(linger):
         def timed(function):
             started = time.monotonic()
             count = function(linger=linger)
-            print(count, linger <= time.monotonic() - started < linger + 1.5)
+            print(count, linger <= time.monotonic() - started < linger + 4)
         channel = zgreen.Channel(zmq.PUSH, bind="tcp://127.0.0.1:*")
         for message in messages:
             channel.put(message)
@@ -431,7 +432,7 @@ def test_close_and_shutdown_give_up_after_their_linger(linger):
     seconds, (status, _out, err) = seconds_to_end(process)
     assert status == 0
     assert not_sent(err) == 30, err
-    assert seconds < 2
+    assert seconds < SOON
 
 
 # ---------------------------------------------------------------------- silence
@@ -519,7 +520,7 @@ def test_a_process_that_closes_nothing_exits_in_silence():
         process = script(program(PREAMBLE, code), endpoint_of(pull), 0, env_warnings="default")
         started = time.monotonic()
         assert finish(process) == (0, "", "")
-        assert time.monotonic() - started < min(LIMIT, 4.5)
+        assert time.monotonic() - started < SOON
 
 
 def test_an_idle_process_exits_at_once():
@@ -530,7 +531,7 @@ def test_an_idle_process_exits_at_once():
     """
     seconds, result = seconds_to_end(script(program(PREAMBLE, code), NOWHERE, 0))
     assert result == (0, "", "")
-    assert seconds < 2
+    assert seconds < SOON
 
 
 def test_a_closed_channel_leaves_the_rest_of_the_program_alone():
