@@ -2,6 +2,7 @@
 
 The names are those of ``zmq.green``: the constants and errors of pyzmq, and `Context`, `Socket`, `Poller`, `select`,
 `zmq_poll`, `device` and `proxy` of zgreen's own. A socket of this package is served by the owning thread of a pump.
+Their types are in ``__init__.pyi``.
 """
 
 from zmq import *  # noqa: F403
@@ -17,5 +18,5 @@ from ._device import proxy as proxy
 from ._install import install as install
 from ._poll import Poller as Poller
 from ._poll import select as select
-from ._poll import zmq_poll as zmq_poll  # type: ignore[no-redef]
+from ._poll import zmq_poll as zmq_poll
 from ._socket import Socket as Socket
