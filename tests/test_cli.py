@@ -276,6 +276,13 @@ def test_an_engine_that_is_not_there_is_one_line(command, monkeypatch):
     assert text.count("\n") == 1
 
 
+def test_what_a_page_needs_is_said():
+    text = cli("live", status=1, without="bottle")
+    need = "zgreen.status and zgreen live need bottle and uplot-python: pip install 'zgreen[status]'"
+    assert text.endswith(f" live: {need}\n")
+    assert text.count("\n") == 1
+
+
 def test_a_port_that_is_taken_is_one_line():
     with Program("-m", "zgreen", "live", "--json") as first:
         port = json.loads(first.line_with('"url"'))["url"].rstrip("/").rpartition(":")[2]

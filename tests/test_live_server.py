@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import json
 import os
@@ -250,6 +251,47 @@ def test_pages_and_methods():
         assert live.request("GET", "/page/../__init__.py")[0] == 404
         assert live.request("GET", "/messages")[0] == 405
         assert live.request("POST", "/", b"")[0] == 405
+
+
+def test_paths_are_taken_to_the_letter():
+    with Live(*QUIET) as live:
+        for path in ("/page.css/", "//page.css", "/PAGE.CSS", "/page.css%ff", "/index.html", "/status/nosuch"):
+            assert live.request("GET", path)[0] == 404, path
+        _, told = live.request("GET", "/<b>nosuch")
+        assert json.loads(told) == {"error": "there is no such page"}
+        connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=LIMIT)
+        with contextlib.closing(connection):
+            connection.request("PUT", "/messages")
+            assert connection.getresponse().getheader("Allow") == "POST"
+
+
+def test_the_status_page_is_there_too():
+    with Live(*QUIET) as live:
+        status, body = live.request("GET", "/status/status.json")
+        (pump,) = json.loads(body)["pumps"]
+        assert (status, pump["name"], pump["open"]) == (200, "live", True)
+        assert "SUB" in [channel["type"] for channel in pump["channels"]]
+        assert b"uplot.js" in live.request("GET", "/status/")[1]
+        assert live.request("GET", "/status/status.json", Host="example.org")[0] == 403
+        assert live.request("POST", "/status/status.json", b"")[0] == 405
+
+
+def test_requests_that_wait_keep_their_own_answers():
+    """bottle's request and response are one and the same for all greenlets here."""
+    with Live(*QUIET) as live, live.connected() as waits:
+        waits.sendall(
+            f"POST /messages HTTP/1.1\r\nHost: 127.0.0.1:{live.port}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(message())}\r\nConnection: close\r\n\r\n{{".encode()
+        )
+        with Events(live.port) as events:  # served after the request above, which waits for its body
+            assert live.request("GET", "/page.css")[0] == 200
+            assert live.request("GET", "/nosuch")[0] == 404
+            waits.sendall(message()[1:])
+            head, _, body = read_all(waits).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 202 ")
+            assert b"Content-Type: application/json" in head
+            assert body == b"{}"
+            assert next(events.messages()) == ("t", "x")
 
 
 def test_a_head_is_answered_without_a_body():

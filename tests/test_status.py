@@ -12,7 +12,7 @@ import pytest
 import zmq
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
-from support import LIMIT, channels, real_threads, wait_for
+from support import LIMIT, ROOT, channels, real_threads, wait_for
 
 import zgreen
 
@@ -186,9 +186,14 @@ def browser():
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page(pump, browser, size, theme, monkeypatch):
-    """It shows figures and charts, within its width, and says when the server has gone; nothing is in the console."""
+    """It shows figures and charts, within its width, and says when the server has gone; nothing is in the console.
+
+    ZGREEN_SCREENSHOT=1 makes docs/status-light.png and docs/status-dark.png anew.
+    """
     monkeypatch.setattr("zgreen.status.snapshot.INTERVAL", 0.1)
-    pull, push = channels(pump, zmq.PULL, zmq.PUSH)
+    pull = zgreen.Channel("pull", bind="tcp://127.0.0.1:*", monitor=True, pump=pump)
+    push = zgreen.Channel("push", connect=pull.last_endpoint, pump=pump)
+    assert pull.wait_connected(LIMIT)
     idle = zgreen.Channel("push", connect="tcp://127.0.0.1:1", pump=pump)
     idle.put("<b>not markup</b>")
     server = WSGIServer(("127.0.0.1", 0), status.application(pump), log=None, spawn=Pool(20))
@@ -217,14 +222,17 @@ def test_the_page(pump, browser, size, theme, monkeypatch):
     call(driver.get, f"http://127.0.0.1:{server.server_port}/")
     wait_for(lambda: state() == "good")
     wait_for(lambda: js("return document.querySelectorAll('canvas').length") == 3)
-    assert js("return document.querySelectorAll('tbody tr').length") == 3
-    assert "PUSH inproc" in js("return document.querySelector('tbody').textContent")
+    rows = js("return [...document.querySelectorAll('tbody tr')].map((row) => row.cells[0].textContent.split(' ')[0])")
+    assert rows == ["PULL", "PAIR", "PUSH", "PUSH"]  # the PAIR is that of the PULL's monitor
+    peers = js("return [...document.querySelectorAll('[data-name=peers]')].map((cell) => cell.textContent)")
+    assert peers == ["1", "not known", "not known", "not known"]
     assert js("return document.documentElement.scrollWidth <= innerWidth")
     ground = js("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 150) == (theme == "dark")
-    wait_for(lambda: js("return shown.get('test').charts[0].drawn.data[1].filter(Boolean).length") > 5)
-    if os.environ.get("ZGREEN_SCREENSHOT"):
-        call(driver.save_screenshot, f"{os.environ['ZGREEN_SCREENSHOT']}/status-{size}-{theme}.png")
+    samples = 60 if os.environ.get("ZGREEN_SCREENSHOT") else 5
+    wait_for(lambda: js("return shown.get('test').charts[0].drawn.data[1].filter(Boolean).length") > samples)
+    if os.environ.get("ZGREEN_SCREENSHOT") and size == "desktop":
+        call(driver.save_screenshot, str(ROOT / "docs" / f"status-{theme}.png"))
     js("document.getElementById('pause').click()")
     assert js("return document.getElementById('pause').textContent") == "Resume"
     js("document.getElementById('pause').click()")

@@ -1,6 +1,8 @@
 """A minute in which workers, the broker and publishers are killed and restarted under load; then an account of it all.
 
-ZGREEN_CHAOS_SECONDS makes it longer.
+ZGREEN_CHAOS_SECONDS makes it longer. A run of ten minutes is longer than pytest's faulthandler allows by default:
+
+    ZGREEN_CHAOS_SECONDS=600 tox -e apps -- -o faulthandler_timeout=0 apps/test_chaos.py
 """
 
 from __future__ import annotations

@@ -7,11 +7,10 @@ import ipaddress
 import json
 import logging
 from collections.abc import Callable, Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from zgreen import Pump
+from zgreen import Pump, _pages
 from zgreen.status.snapshot import History, snapshot
 
 logger = logging.getLogger("zgreen")
@@ -21,22 +20,14 @@ StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _FILES = {
-    "": ("index.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    "page.js": ("page.js", "text/javascript"),
+    "index.html": "text/html; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
 }
-_CHARTS = {"uplot.js": ("uPlot.iife.js", "text/javascript"), "uplot.css": ("uPlot.min.css", "text/css")}
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
-_HEADERS = [
-    ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", _POLICY),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Referrer-Policy", "no-referrer"),
-    ("X-Content-Type-Options", "nosniff"),
-]
+_CHARTS = {
+    "uplot.js": ("uPlot.iife.js", "text/javascript; charset=utf-8"),
+    "uplot.css": ("uPlot.min.css", "text/css; charset=utf-8"),
+}
 # Another machine's request, brought here by a proxy, comes from a loopback address, too: these headers tell.
 _FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_X_FORWARDED_HOST", "HTTP_VIA")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -74,25 +65,20 @@ def application(pump: Pump | None = None, *, authorize: Callable[[Environ], Any]
 
 
 def _routes(history: History) -> Any:
-    try:
-        import bottle
-    except ImportError as error:
-        raise ImportError("zgreen.status needs bottle and uplot-python: pip install 'zgreen[status]'") from error
+    bottle = _pages.framework()
     app = bottle.Bottle()
-    page = resources.files("zgreen.status") / "page"
-    files = {name: (page.joinpath(file).read_bytes(), kind) for name, (file, kind) in _FILES.items()}
+    files = _pages.read("zgreen.status", _FILES)
+    files[""] = files.pop("index.html")
     charts = _chart_folder()
     files |= {name: ((charts / file).read_bytes(), kind) for name, (file, kind) in _CHARTS.items()}
 
     def answer(name: str) -> Any:
         history.begin()
         if name == "status.json":
-            body, kind = json.dumps(snapshot(history)).encode(), "application/json"
-        elif name in files:
-            body, kind = files[name]
-        else:
-            return bottle.HTTPResponse(b"", 404, _HEADERS)
-        return bottle.HTTPResponse(body, 200, [("Content-Type", f"{kind}; charset=utf-8"), *_HEADERS])
+            return _pages.answer(json.dumps(snapshot(history)).encode(), "application/json; charset=utf-8")
+        if name not in files:
+            return _pages.answer(b"", "text/plain", 404)
+        return _pages.answer(*files[name])
 
     app.get("/<name:re:[a-z.]*>", callback=answer)
     return app
@@ -102,7 +88,7 @@ def _chart_folder() -> Path:
     """Where uplot-python has uPlot's files. It is not imported, as that would import all of IPython."""
     spec = importlib.util.find_spec("uplot")
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError("zgreen.status needs uplot-python: pip install 'zgreen[status]'")
+        raise ImportError(_pages.MISSING)
     return Path(next(iter(spec.submodule_search_locations))) / "static"
 
 
@@ -133,5 +119,5 @@ def _here(environ: Environ) -> str:
 
 
 def _answer(start_response: StartResponse, status: str, body: bytes, headers: list[tuple[str, str]]) -> Iterable[bytes]:
-    start_response(status, [("Content-Length", str(len(body))), *_HEADERS, *headers])
+    start_response(status, [("Content-Length", str(len(body))), *_pages.HEADERS, *headers])
     return [body]
