@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import ctypes
 import errno
 import gc
 import inspect
@@ -151,6 +152,44 @@ def test_the_rest_of_a_message_may_be_received_in_another_way(context):
     frames = [other.recv(copy=False), other.recv(), *other.recv_multipart(copy=False)]
     assert [bytes(frame) for frame in frames] == [b"1", b"2", b"3"]
     assert (frames[0].more, frames[2].more) == (True, False)
+
+
+def test_content_stays_where_it_is(context):
+    """Over inproc the received Frame has the very memory that was sent, and so has one that is sent on."""
+    one, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    one.bind("inproc://memory")
+    other.connect("inproc://memory")
+    content = bytearray(b"x" * 100_000)
+
+    def place(data):
+        return ctypes.addressof(ctypes.c_char.from_buffer(data))
+
+    one.send(content, copy=False)
+    frame = other.recv(copy=False, track=True)
+    assert (type(frame), place(frame), frame.tracker.done) == (plain.Frame, place(content), True)
+    other.send(frame)
+    del frame
+    assert [place(frame) for frame in one.recv_multipart(copy=False)] == [place(content)]
+
+
+def test_received_frames_are_those_of_pyzmq(context):
+    """Short and long, alone and in messages; each outlives its socket, and pyzmq's own sockets send it."""
+    one, other = pair(context, zmq.PAIR, zmq.PAIR)
+    contents = [b"", b"x", b"y" * 33, b"z" * 34, b"w" * 1000]
+    frames = []
+    for size in range(1, len(contents) + 1):
+        one.send_multipart(contents[:size])
+        frames += other.recv_multipart(copy=False)
+    one.close()
+    other.close()
+    assert [frame.bytes for frame in frames if not frame.more] == contents
+    assert sum(frame.more for frame in frames) == 10
+    with plain.Context() as real, real.socket(plain.PUSH) as push, real.socket(plain.PULL) as pull:
+        push.bind("inproc://real")
+        pull.connect("inproc://real")
+        for frame in frames:
+            push.send(copy.copy(frame))
+            assert (pull.recv(), frame.buffer) == (frame.bytes, memoryview(frame.bytes))
 
 
 def test_large_frames_go_without_a_copy(context):

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+import zmq
+
 from ._mailbox import Bell, Mailbox, Reply
 
 
@@ -72,17 +74,6 @@ class PipeCounts(NamedTuple):
     largest_receive: int  # likewise
     rings: int  # how often the owning thread told the hub, or a thread that waits, of room or of a message
     touches: int  # how often the hub side had to ask the owning thread to look at this pipe
-
-
-class ReceivedFrame(Protocol):
-    """A frame as libzmq gave it. A zmq.Frame is one."""
-
-    @property
-    def bytes(self) -> bytes:
-        """The content, copied."""
-
-    def get(self, option: int | str) -> int | str:
-        """See `zmq.Frame.get`: a property of the message, as "User-Id"; ZMQError with EINVAL if there is none."""
 
 
 class Pipe(Protocol):
@@ -171,8 +162,8 @@ class Pipe(Protocol):
     def keep_frames(self) -> None:
         """Have `try_pop_frames` work; before the socket is opened."""
 
-    def try_pop_frames(self, reserved: int) -> list[ReceivedFrame] | None:
-        """As `try_pop`, all frames of the message with their properties."""
+    def try_pop_frames(self, reserved: int) -> list[zmq.Frame] | None:
+        """As `try_pop`, all frames of the message as libzmq gave them: with their properties, and not copied."""
 
     def listen_for_room(self, bell: Bell | None, reserved: int) -> None:
         """Have *bell* rung when there is room, and have `offer` keep *reserved* places free for the waiters."""

@@ -41,8 +41,6 @@ cdef extern from "core.hpp" namespace "zgreen" nogil:
         int (*msg_recv)(Msg *, void *, int) noexcept
         int (*getsockopt)(void *, int, void *, size_t *) noexcept
         int (*error)() noexcept
-        int (*msg_get)(const Msg *, int) noexcept
-        const char *(*msg_gets)(const Msg *, const char *) noexcept
 
     cdef cppclass Counts:
         atomic[int64_t] made

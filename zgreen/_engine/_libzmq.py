@@ -10,7 +10,6 @@ import ctypes
 NAMES = (
     "zmq_msg_init", "zmq_msg_init_size", "zmq_msg_init_data", "zmq_msg_data", "zmq_msg_size", "zmq_msg_more",
     "zmq_msg_copy", "zmq_msg_close", "zmq_msg_send", "zmq_msg_recv", "zmq_getsockopt", "zmq_errno",
-    "zmq_msg_get", "zmq_msg_gets",
 )  # fmt: skip
 
 

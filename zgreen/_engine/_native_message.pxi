@@ -6,7 +6,7 @@ cdef _core.Api api
 
 
 def _load_api():
-    cdef uintptr_t[14] a
+    cdef uintptr_t[12] a
     for i, address in enumerate(_libzmq.addresses()):
         a[i] = address
     api.msg_init = <int (*)(Msg *) noexcept nogil> a[0]
@@ -21,8 +21,6 @@ def _load_api():
     api.msg_recv = <int (*)(Msg *, void *, int) noexcept nogil> a[9]
     api.getsockopt = <int (*)(void *, int, void *, size_t *) noexcept nogil> a[10]
     api.error = <int (*)() noexcept nogil> a[11]
-    api.msg_get = <int (*)(const Msg *, int) noexcept nogil> a[12]
-    api.msg_gets = <const char *(*)(const Msg *, const char *) noexcept nogil> a[13]
 
 
 _load_api()
@@ -110,33 +108,28 @@ cdef int lend_buffer(Msg *msg, frame, Releases *releases) except -1:
         PyBuffer_Release(&view)
 
 
-cdef class NativeFrame:
-    """See `_api.ReceivedFrame`. It is filled by `received_frames`, and owns its message from then on."""
+cdef object Frame = zmq.Frame
 
+
+cdef Py_ssize_t find_message() except? -1:
+    """Where in a zmq.Frame its `zmq_msg_t` is, in bytes from its beginning; -1: not in the object itself.
+
+    pyzmq does not tell, so we ask libzmq: a short content is kept within the `zmq_msg_t`, at the same place in each.
+    """
     cdef Msg msg
+    cdef Py_buffer view
+    cdef Py_ssize_t place
+    frame = Frame(b"x", copy=True)
+    if api.msg_init_size(&msg, 1) < 0:
+        raise MemoryError("no memory for a frame of 1 byte")
+    PyObject_GetBuffer(frame, &view, PyBUF_SIMPLE)
+    place = (<char *> view.buf - <char *> <PyObject *> frame) - (<char *> api.msg_data(&msg) - <char *> &msg)
+    PyBuffer_Release(&view)
+    api.msg_close(&msg)
+    return place if 0 < place <= Frame.__basicsize__ - <Py_ssize_t> sizeof(Msg) else -1
 
-    def __cinit__(self):
-        api.msg_init(&self.msg)
 
-    def __dealloc__(self):
-        api.msg_close(&self.msg)
-
-    @property
-    def bytes(self):
-        return checked(frame_bytes(&self.msg))
-
-    def get(self, option):
-        cdef const char *value
-        cdef int number
-        if isinstance(option, int):
-            number = api.msg_get(&self.msg, option)
-            if number < 0:
-                raise zmq.ZMQError(api.error())
-            return number
-        value = api.msg_gets(&self.msg, option.encode())
-        if value is NULL:
-            raise zmq.ZMQError(api.error())
-        return (<bytes> value).decode()
+cdef Py_ssize_t MESSAGE_IN_FRAME = find_message()
 
 
 cdef extern from "Python.h":
@@ -148,6 +141,7 @@ cdef extern from "Python.h":
     void drop "Py_DECREF"(PyObject *)
     int PyGC_Disable()
     int PyGC_Enable()
+    int PyObject_GenericSetAttr(object, object, object) except -1  # a plain attribute, without Python code of its class
 
 
 cdef extern from *:
@@ -173,14 +167,16 @@ cdef PyObject *received_message(_core.Message &message, bint multipart) noexcept
 
 
 cdef list received_frames(_core.Message &message):
-    """Its frames, which are no more the message's then; MemoryError: all of them still are. As `received_message` it
-    runs no code of Python's."""
+    """A zmq.Frame for each frame, which is the message's no more; MemoryError: all of them still are. As
+    `received_message` it runs no code of Python's."""
     cdef int collects = PyGC_Disable()
     cdef uint32_t i
     try:
-        frames = [NativeFrame() for _ in range(message.count)]
+        frames = [Frame() for _ in range(message.count)]
         for i in range(message.count):
-            memcpy(&(<NativeFrame> frames[i]).msg, &message.frames()[i], sizeof(Msg))
+            PyObject_GenericSetAttr(frames[i], "more", i + 1 < message.count)
+        for i in range(message.count):  # the frame's own message is empty, and libzmq moves messages as plain memory
+            memcpy(<char *> <PyObject *> frames[i] + MESSAGE_IN_FRAME, &message.frames()[i], sizeof(Msg))
         return frames
     finally:
         if collects:

@@ -137,7 +137,12 @@ cdef class NativePipe(_PipeState):
         return self.pop() if self.p.waiting() > reserved else None
 
     def keep_frames(self):
-        pass  # it has them
+        """See `_api.Pipe`. It has them; what may be missing is a way to hand them out."""
+        if MESSAGE_IN_FRAME < 0:
+            raise RuntimeError(
+                f"the native engine does not know the zmq.Frame of pyzmq {zmq.__version__}; use the Python engine: "
+                "ZGREEN_ENGINE=python"
+            )
 
     def try_pop_frames(self, size_t reserved):
         cdef _core.Message message

@@ -31,8 +31,6 @@ struct Api {
     int (*msg_recv)(Msg *, void *, int);
     int (*getsockopt)(void *, int, void *, size_t *);
     int (*error)();
-    int (*msg_get)(const Msg *, int);  // this and the next: the hub side alone, for properties of received messages
-    const char *(*msg_gets)(const Msg *, const char *);
 };
 
 enum : int {

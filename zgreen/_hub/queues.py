@@ -93,7 +93,7 @@ class RecvQueue(_Queue):
         return self._first(self._source.try_pop, self.line.claim(), block, timeout)
 
     def get_frames(self, block: bool, timeout: float | None) -> Any:
-        """As `get`, a list of frames as the engine has them; see `_api.Pipe.try_pop_frames`."""
+        """As `get`, a list of zmq.Frame; see `_api.Pipe.try_pop_frames`."""
         return self._first(self._pipe.try_pop_frames, self.line.claim(), block, timeout)
 
     def peek(self, block: bool, timeout: float | None) -> Any:

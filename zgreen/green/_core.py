@@ -17,7 +17,6 @@ from .._errors import BrokenError, ClosedError
 from .._hub.lanes import Sizes
 from .._hub.wait import Deadline
 from .._sockets import kind_of
-from ._frame import received
 from ._handing import Handing
 from ._lanes import SocketLanes, translate
 from ._life import ContextLife
@@ -301,8 +300,6 @@ class Core:
             self.check()
             raise zmq.ZMQError(zmq.ENOTSUP)
         message = self._receive_in_line(lanes, int(flags) & _NOBLOCK, copy)
-        if not copy:
-            message = received(message)
         if self.turn is not None:
             self.turn = _SEND
         return message

@@ -7,25 +7,14 @@ from typing import Any
 import zmq
 
 
-class Frame(zmq.Frame):
-    """A received zmq.Frame, with a copy of the content. Its properties are those of the message that libzmq gave."""
-
-    received: Any
-
-    def __init__(self, received: Any, more: bool) -> None:
-        super().__init__(received.bytes, copy=True)
-        self.__dict__["received"] = received
-        self.more = more
-
-    def get(self, option: Any) -> Any:
-        """See :meth:`zmq.Frame.get`."""
-        return self.received.get(option)
-
-
-def received(frames: list[Any]) -> list[zmq.Frame]:
-    """The frames of a message, as the engine gives them, as zmq.Frame."""
-    last = len(frames) - 1
-    return [one if type(one) is zmq.Frame else Frame(one, number < last) for number, one in enumerate(frames)]
+def received(frame: Any, more: bool, track: bool) -> zmq.Frame:
+    """A zmq.Frame of *frame*, which is one, or bytes if the message was received with copies so far."""
+    if type(frame) is bytes:
+        frame = zmq.Frame(frame)
+        frame.more = more
+    if track:
+        frame.tracker = zmq._FINISHED_TRACKER
+    return frame
 
 
 def sent(data: Any, copy: bool, track: bool, threshold: int) -> tuple[Any, zmq.MessageTracker | None]:

@@ -13,7 +13,7 @@ from typing import Any
 import zmq
 
 from ._core import Core
-from ._frame import sent
+from ._frame import received, sent
 from ._monitor import open_monitor
 from ._poll import Poller
 
@@ -166,7 +166,7 @@ class Socket(zmq.Socket[bytes]):
             frame = core.receive_frame(flags)
             return frame if type(frame) is bytes else frame.bytes
         frame = core.receive_frame(flags, copy=False)
-        return frame if type(frame) is not bytes else _frame(frame, core.parts.more(), track)
+        return received(frame, core.parts.more(), track)
 
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> list[Any]:
         """Receive all frames of a message; see `recv`."""
@@ -181,7 +181,7 @@ class Socket(zmq.Socket[bytes]):
         if copy:
             return [frame if type(frame) is bytes else frame.bytes for frame in frames]
         last = len(frames) - 1
-        return [one if type(one) is not bytes else _frame(one, n < last, track) for n, one in enumerate(frames)]
+        return [received(frame, number < last, track) for number, frame in enumerate(frames)]
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive a frame into *buffer*, up to *nbytes* of it, and return the length of the frame."""
@@ -282,13 +282,6 @@ class Socket(zmq.Socket[bytes]):
         raise zmq.ZMQError(zmq.ENOTSUP)
 
     leave = join
-
-
-def _frame(data: bytes, more: bool, track: bool) -> zmq.Frame:
-    """A frame of a message that was received with copies so far."""
-    frame = zmq.Frame(data, track=track)
-    frame.more = more
-    return frame
 
 
 def _text(addr: Any) -> str:
