@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import zmq
-from support import ANY, LIMIT, endpoint_of, finish, raw_socket, run, script
+from support import ANY, endpoint_of, finish, raw_socket, run, script
 
 NOWHERE = "tcp://127.0.0.1:1"  # to connect to it is allowed; nobody answers
 SOON = 4.5  # seconds in which a process ends that does not linger, even on a busy machine: the linger is 5 s

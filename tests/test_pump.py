@@ -29,6 +29,7 @@ from support import (
 )
 
 from zgreen import BrokenError, Channel, ClosedError, Pump, get_pump, register_socket
+from zgreen._hub import shutdown
 from zgreen._hub.wait import Deadline
 
 get_ident = monkey.get_original("_thread", "get_ident")
@@ -605,6 +606,18 @@ def test_commands_under_way_when_the_owning_thread_fails(caplog):
         assert type(result) is BrokenError
         assert result.__cause__ is error
     wait_for(lambda: pump._thread.pool.size == 0)
+
+
+def test_a_shutdown_has_more_time_for_more_channels(monkeypatch, caplog):
+    """libzmq ends one socket after the other; of ten thousand that takes some seconds."""
+    monkeypatch.setattr(shutdown, "GRACE", 0.0)
+    monkeypatch.setattr(shutdown, "_GRACE_EACH", LIMIT)
+    pump = Pump("has many").start()
+    for _ in range(3):
+        Channel("PULL", bind=ANY, pump=pump)
+    with caplog.at_level(logging.ERROR, "zgreen"):
+        assert pump.shutdown(0) == 0
+    assert caplog.messages == []
 
 
 def test_close_under_way_when_the_owning_thread_fails(caplog):

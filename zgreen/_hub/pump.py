@@ -163,9 +163,9 @@ class Pump:
 
         :param linger: seconds in which messages that were put may still go out; default 5, or what ``zmq.LINGER`` of
             a socket says; 0: at once.
-        :param timeout: seconds that the whole call may take; default: the linger and 2 more. What is not done by then
-            is given up, with an error in the ``zgreen`` log (a socket that you made of the pump's context and did not
-            close, for example, keeps the context).
+        :param timeout: seconds that the whole call may take; default: the linger, 2 more, and 0.002 for each channel.
+            What is not done by then is given up, with an error in the ``zgreen`` log (a socket that you made of the
+            pump's context and did not close, for example, keeps the context).
         :return: how many messages were not sent, since the pump was made, as far as libzmq lets one know: those that
             it had not taken, and up to the high-water mark of those it had taken when its linger ran out.
 

@@ -31,6 +31,7 @@ logger = logging.getLogger("zgreen")
 
 LINGER = 5.0  # seconds; the default of a close, and the most at the exit of the process, in total
 GRACE = 2.0  # seconds that a shutdown gives libzmq and the thread beyond the linger
+_GRACE_EACH = 0.002  # seconds more for each channel: libzmq ends one socket after the other
 _HUB_LIMIT = 0.5  # seconds; at exit, for the hub of another thread, which may not be running
 _SETTLE = 0.05  # seconds in which a hub gets from a callback into the lock that parks it
 _PARKED = 60.0  # seconds; longer than the rest of an exit
@@ -106,7 +107,7 @@ class Shutdown:
     def run(self, linger: float | None, timeout: float | None) -> int:
         """Bring the thread down, from any thread, within *timeout* seconds; how many messages were not sent."""
         thread = self.thread
-        deadline = Deadline((LINGER if linger is None else linger) + GRACE if timeout is None else timeout)
+        deadline = Deadline((LINGER if linger is None else linger) + self._grace() if timeout is None else timeout)
         if not thread.link.here():
             return self._run_outside(linger, deadline)
         if self._greenlet is None and thread.state.now is not Life.ENDED:
@@ -121,6 +122,9 @@ class Shutdown:
             thread.changed.wait_until(lambda: thread.gone, deadline)
         thread.link.reports.wait()
         return thread.unsent()
+
+    def _grace(self) -> float:
+        return GRACE + _GRACE_EACH * len(self.thread.members)
 
     def dropped(self, _pump: Any = None) -> None:
         """The pump was collected: its messages are sent as at exit; any thread, in the middle of anything."""
@@ -179,7 +183,7 @@ class Shutdown:
         """See `Watched`."""
         assert self._exit_ends is not None
         ends, link = self._exit_ends, self.thread.link
-        late = deadline.later(GRACE)
+        late = deadline.later(self._grace())
         if not link.alone():
             if not ends.wait(late):
                 ends.complain()
