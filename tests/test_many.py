@@ -1,12 +1,24 @@
 """put_many and get_many of a channel: order, room, ends, kills, turns; nothing is lost and nothing comes twice."""
 
+import time
 from itertools import pairwise
 
 import gevent
 import pytest
 import zmq
 from gevent.queue import Empty, Full
-from support import LIMIT, break_pump, channels, inproc, outcome, raw_socket, real_threads, stuck, wait_for
+from support import (
+    LIMIT,
+    block_hub_until,
+    break_pump,
+    channels,
+    inproc,
+    outcome,
+    raw_socket,
+    real_threads,
+    stuck,
+    wait_for,
+)
 
 import zgreen
 from zgreen import BrokenError, Channel, ClosedError
@@ -61,6 +73,36 @@ def test_one_message_is_not_many(pump, one):
     """It would be taken apart into characters."""
     with pytest.raises(TypeError, match="use put"):
         stuck(pump).put_many(one)
+
+
+def test_the_list_stays_as_it_was_and_may_be_changed_meanwhile(pump):
+    """It is the caller's: what is put is what was in it at the call."""
+    server = Channel("PULL", bind=inproc(), pump=pump)
+    channel = stuck(pump, send_maxsize=2)
+    messages = ["a", "b", "c", "d"]
+    putter = gevent.spawn(channel.put_many, messages)
+    wait_for(lambda: channel.statistics().putters, "the wait for room")
+    assert messages == ["a", "b", "c", "d"]
+    messages[2:] = ["x"]
+    channel.connect(server.last_endpoint)
+    putter.get(timeout=LIMIT)
+    assert get_all(server, 4) == [b"a", b"b", b"c", b"d"]
+
+
+def test_the_timeout_is_for_all_messages(monkeypatch, pump):
+    """Each wait for room has what is left of it, not all of it again."""
+    left = []
+
+    def put(_message, _block, timeout):
+        left.append(timeout)
+        now = time.monotonic()
+        wait_for(lambda: time.monotonic() > now, "the clock")
+
+    channel = stuck(pump, send_maxsize=1)
+    monkeypatch.setattr(channel._lanes, "put", put)
+    channel.put_many([b"a", b"b", b"c"], timeout=LIMIT)
+    assert len(left) == 2
+    assert LIMIT >= left[0] > left[1]
 
 
 def test_nothing_to_put(pump):
@@ -230,6 +272,17 @@ def test_a_batch_is_whole_although_others_are_due(pump):
         assert server.get_many(300) == NUMBERS[:300]
 
 
+def test_a_batch_is_whole_although_others_are_due_as_its_wait_ends(pump):
+    """The others had their turn while it waited. It has no more than its limit either."""
+    server, client = channels(pump, "PULL", "PUSH")
+    getter = gevent.spawn(server.get_many, 10)
+    wait_for(lambda: server.statistics().getters, "the getter")
+    client.put_many(NUMBERS[:300])  # more than may come between two turns
+    block_hub_until(lambda: server.statistics().waiting == 300, "the messages")
+    assert getter.get(timeout=LIMIT) == NUMBERS[:10]
+    assert server.get_many(290) == NUMBERS[10:300]
+
+
 def test_close_after_messages(pump):
     """What was received can be got, and then there is the error."""
     server, client = channels(pump, "PULL", "PUSH")
@@ -313,6 +366,18 @@ def test_batches_are_traced(pump):
     assert server.get_many(200) == NUMBERS[200:300]
     wait_for(lambda: sum(event.kind == "got" for event in events) == 300)
     assert [event.size for event in events if event.kind == "put"] == [len(number) for number in NUMBERS[:300]]
+
+
+def test_a_traced_batch_that_meets_the_end_is_not_lost(pump):
+    """The end is told by the next call."""
+    pump.on_event = lambda _: None
+    server, client = channels(pump, "PULL", "PUSH")
+    client.put_many(NUMBERS[:5])
+    received(server, 5)
+    server.close(0)
+    assert server.get_many(9) == NUMBERS[:5]
+    with pytest.raises(ClosedError):
+        server.get_many(9)
 
 
 def test_batches_of_an_xpub(pump):

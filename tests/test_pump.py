@@ -333,6 +333,22 @@ def test_shutdown_by_many_at_once_and_from_the_hub():
     assert [job.get() for job in jobs] == [1, 1, 1]
 
 
+def test_a_second_shutdown_does_not_cut_the_first_one_short(tmp_path):
+    """Its linger of 0 counts for nothing: what was put still has the linger of the first one."""
+    endpoint = f"ipc://{tmp_path}/late"
+    pump = Pump().start()
+    messages = [b"%d" % number for number in range(5)]
+    Channel("PUSH", connect=endpoint, options={zmq.SNDHWM: 1}, pump=pump).put_many(messages)
+    first = gevent.spawn(pump.shutdown, LIMIT)
+    wait_for(lambda: pump.closed, "the first one")
+    second = gevent.spawn(pump.shutdown, 0)
+    for _ in range(3):  # until it waits
+        gevent.sleep(0)
+    with raw_socket(zmq.PULL, bind=endpoint) as peer:
+        assert [peer.recv() for _ in messages] == messages
+        assert [first.get(timeout=LIMIT), second.get(timeout=LIMIT)] == [0, 0]
+
+
 def test_a_killed_shutdown_goes_on():
     pump = Pump().start()
     Channel("PUSH", pump=pump).put("x")

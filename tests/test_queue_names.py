@@ -46,6 +46,8 @@ def test_full_is_of_what_can_be_put(pump):
 def test_what_a_publisher_hears_of_subscribers_is_not_to_be_got(pump):
     publisher, subscriber = channels(pump, "PUB", "SUB")
     subscriber.subscribe("")
+    wait_for(lambda: publisher._lanes.pipe.waiting(), "the subscription, at which nobody has looked")
+    assert publisher.qsize() == 0
     assert publisher.wait_subscriber(timeout=LIMIT)
     assert publisher.qsize() == 0
 

@@ -23,12 +23,12 @@ import threading
 import time
 from pathlib import Path
 
-from . import core, engine, hub, patterns
+from . import core, engine, green, hub, patterns
 from .mutant import Mutant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARTS = ("zgreen", "tests", "examples", "docs", "benchmarks", "setup.cfg", "setup.py", "pyproject.toml", "README.md")
-MUTANTS = [*engine.MUTANTS, *core.MUTANTS, *patterns.MUTANTS, *hub.MUTANTS]
+MUTANTS = [*engine.MUTANTS, *core.MUTANTS, *patterns.MUTANTS, *hub.MUTANTS, *green.MUTANTS]
 LIMIT = 120  # seconds for the tests of one mutant; a mistake after which they never end has been noticed
 
 

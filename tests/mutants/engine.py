@@ -151,4 +151,33 @@ _LEAVES = [
     Mutant("_engine/_setup.py", "if type(one) is bytes and len(one) >= _LARGE else one", "if False else one", ENGINE),
 ]  # fmt: skip
 
-MUTANTS = [*_CLOSING, *_COMMANDS, *_PIPE, *_PYTHON, *_LEAVES]
+_PIPE_STATE = [
+    Mutant("_engine/_pipe_state.py", "return self._mailbox.asleep and not len(self._mailbox)", "return self._mailbox.asleep", "test_pipe.py test_python_engine.py test_green_socket.py"),
+    Mutant("_engine/_pipe_state.py", "if self.fd < 0 or zmq.backend.zmq_poll([(self.fd, _POLLIN)], 0):", "if self.fd < 0:", "test_pipe.py test_green_socket.py"),
+    Mutant("_engine/_pipe_state.py", "len(self.outgoing) < self.ahead", "len(self.outgoing) <= self.ahead", "test_pipe.py test_explore_python.py"),
+    Mutant("_engine/_pipe_state.py", "self.low = self.in_maxsize / 2  #", "self.low = self.in_maxsize / 2 - 1  #", ENGINE),
+    Mutant("_engine/_pipe_state.py", "self.sent_bytes, self.received_bytes,", "self.received_bytes, self.sent_bytes,", "test_statistics.py"),
+    Mutant("_engine/_pipe_state.py", "self.peak_pending, self.peak_waiting, self", "self.peak_waiting, self.peak_pending, self", "test_statistics.py"),
+    Mutant("_engine/_pipe_state.py", "self.largest_send, self.largest_receive, self.rings", "self.largest_receive, self.largest_send, self.rings", "test_statistics.py"),
+]  # fmt: skip
+
+_PROXY = [
+    Mutant("_engine/_proxy.py", old, new, "test_proxy.py")
+    for old, new in (
+        ("            control.sndtimeo = 0\n", ""),
+        ("        self._terminating = True\n", ""),
+        ("            self._end_context()\n            self.gone.release()", "            self.gone.release()\n            self._end_context()"),
+        ("            _say(control, LEFT)", "            pass"),
+        ("                    control.send_multipart([bytes(8)] * COUNTS, zmq.DONTWAIT)", "                    pass"),
+        (" and not (error.errno == zmq.EAGAIN and not control.poll(0, zmq.POLLOUT))", ""),
+        ("            self._block_signals()\n", ""),
+        ("[(control, zmq.POLLIN), (idle, zmq.POLLIN)]", "[(control, zmq.POLLIN)]"),
+        ("((zmq.LINGER, self._linger), *side.options)", "(*side.options, (zmq.LINGER, self._linger))"),
+        ("            control.linger = 0\n", ""),
+        ("            self.failure = error\n", "            pass\n"),
+        ("        finally:\n            control.close()", "        finally:\n            pass"),
+        ("[bind(socket, at) for at in side.bind] + [connect(socket, at) for at in side.connect]", "[connect(socket, at) for at in side.connect] + [bind(socket, at) for at in side.bind]"),
+    )
+]  # fmt: skip
+
+MUTANTS = [*_CLOSING, *_COMMANDS, *_PIPE, *_PYTHON, *_LEAVES, *_PIPE_STATE, *_PROXY]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from .mutant import Mutant
 
 LINE = "test_line.py test_select.py test_fairness.py test_sharing.py"
-EXIT = "test_exit.py test_pump.py"
 
 
 def _in(file: str, tests: str, *mistakes: tuple[str, str], quick: bool = False) -> list[Mutant]:
@@ -13,7 +12,7 @@ def _in(file: str, tests: str, *mistakes: tuple[str, str], quick: bool = False) 
 
 
 _WAIT = _in(
-    "wait.py", "test_line.py test_channel.py",
+    "wait.py", "test_wait.py test_line.py",
     ("        if expired is not timer:\n            raise\n", ""),
     ("        try:\n            timer.close()  # cancel", "        try:\n            pass  # cancel"),
     ("math.ceil(min(left, _LONGEST_POLL) * 1000)", "math.floor(min(left, _LONGEST_POLL) * 1000)"),
@@ -121,7 +120,7 @@ _FAILURES = _in(
 )  # fmt: skip
 
 _SHUTDOWN = _in(
-    "shutdown.py", EXIT,
+    "shutdown.py", "test_pump.py test_exit.py",
     ("        if self._greenlet is None and thread.state.now is not Life.ENDED:", "        if thread.state.now is not Life.ENDED:"),
     ("            thread.link.hub.loop.run_callback(thread.run_over)  # give it up\n", ""),
     ("        if not (ends.wait(deadline) and ends.stop_thread(deadline)):\n            ends.complain()\n        thread.unsent_outside", "        ends.wait(deadline)\n        thread.unsent_outside"),
@@ -145,4 +144,163 @@ _REGISTER = _in(
     ("    gevent.sleep(0)  # gevent throws", "    pass  # gevent throws"),
 )  # fmt: skip
 
-MUTANTS = [*_WAIT, *_LINE, *_LINK, *_QUEUES, *_QUEUES_TOO, *_LIFE, *_LANES, *_FAILURES, *_SHUTDOWN, *_REGISTER]
+_SENT = _in(
+    "sent.py", "test_queue_names.py test_channel.py test_fairness.py",
+    ("if block else self._offer_now(message)", "if False else self._offer_now(message)"),
+    ("            self._lanes.put(message, False, None)", "            self._lanes.put(message, True, None)"),
+    ("pipe.pending() >= sizes.send_maxsize", "pipe.pending() > sizes.send_maxsize"),
+    ("pipe.pending_bytes() >= sizes.send_maxbytes", "pipe.pending_bytes() > sizes.send_maxbytes"),
+)  # fmt: skip
+
+_RECEIVED = _in(
+    "received.py", "test_fanout.py -k its_channel",
+    ("        self._take = self._take_now = _nothing  # so", "        pass  # so"),
+    ("reader is None or reader.closed else", "reader is None else"),
+    ("            raise error or RuntimeError(", "            raise RuntimeError("),
+    ("        self._linked(self._lanes).line.unlink", "        self._linked().line.unlink"),
+) + _in(
+    "received.py", "test_queue_names.py test_fork.py test_select.py test_channel.py",
+    ("        except ForkedError:\n            raise\n", ""),
+    ("        lanes.link.check_here(f\"{self}: waiting for several things at once\")\n", ""),
+    ("lanes.receives.qsize() if lanes.kind.receives else 0", "lanes.receives.qsize()"),
+    ("        message = self._take() if block else self._take_now()", "        message = self._take_now()"),
+)  # fmt: skip
+
+_MANY = _in(
+    "many.py", "test_many.py",
+    ("                lanes.put(batch[done], True, deadline.left())\n                done += 1", "                done += 1\n                lanes.put(batch[done - 1], True, deadline.left())"),
+    ("lanes.put(batch[done], True, deadline.left())", "lanes.put(batch[done], True, timeout)"),
+    ("    batch = list(messages)\n", "    batch = messages if isinstance(messages, list) else list(messages)\n"),
+    ("    more = pipe.take_many(limit - 1)\n    if not more", "    more = pipe.take_many(limit)\n    if not more"),
+    ("        more = pipe.take_many(limit - 1)\n    return", "        more = pipe.take_many(limit)\n    return"),
+    ("    with suppress(Empty, ClosedError, BrokenError):  # an end", "    with suppress(Empty):  # an end"),
+    ("    pipe, limit = lanes.pipe, min(limit, MANY)", "    pipe = lanes.pipe"),
+    ("    if not more and pipe.due():  # the others have had their turn while this waited\n        more = pipe.take_many(limit - 1)\n", ""),
+)  # fmt: skip
+
+_SEAM = _in(
+    "seam.py", "test_fanout.py test_requester.py test_proxy.py -k 'callback or fork or closed or broken or hub or end'",
+    ("    if not may_wait(pump):\n", "    if False:\n"),
+    ("    return error if isinstance(error, ForkedError) else None", "    return None"),
+    ("    channel._lanes.state.check_open()\n", "    pass\n"),
+)  # fmt: skip
+
+_EXCHANGE = _in(
+    "exchange.py", "test_request.py",
+    ("                    self._turn = None\n                    self.line.nudge()", "                    self._turn = None"),
+    ("                if self._turn is turn:\n", "                if True:\n"),
+    ("        if len(self.line) or not attempt():", "        if not attempt():"),
+    ("        self._answered = -1\n", ""),
+    ("                lanes.post(lanes.engine.set_option, zmq.REQ_RELAXED, 0)\n", "                pass\n"),
+    ("            while True:\n                lanes.get(False, None)\n", "            pass\n"),
+    ("            self._set(zmq.REQ_CORRELATE, 0 if self._correlates else 1)", "            self._set(zmq.REQ_CORRELATE, 1)"),
+    ("        self._correlates = True  # before the command: it is carried out even if its caller is killed\n        sent = bool(lanes.command(lanes.engine.restart, frames))\n", "        sent = bool(lanes.command(lanes.engine.restart, frames))\n        self._correlates = True\n"),
+    ("            self.restarts += 1\n", ""),
+)  # fmt: skip
+
+_SUBSCRIBERS = _in(
+    "subscribers.py", "test_monitor.py -k 'subscri or xpub or pub'",
+    ("            if message is not None:\n                self._note(message)\n            return message", "            return message"),
+    ("range(len(topic) + 1))", "range(len(topic)))"),
+    ("            self._topics.discard(frame[1:])\n", "            pass\n"),
+    ("self._seen[0][:] if self._seen else", "self._seen[0] if self._seen else"),
+    ("                if self._keep:\n", "                if True:\n"),
+    ("lambda: found() or over(), deadline)", "found, deadline)"),
+    ("            return  # a message from an XSUB\n        self._changed.tell()", "            return  # a message from an XSUB"),
+    ("            if self.waiting() <= reserved:\n                return None\n            if self._seen:\n                return self._seen.popleft()", "            if self._seen:\n                return self._seen.popleft()"),
+) + _in(
+    "subscribers.py", "test_fork.py",
+    ("        self._lock = _RLock()\n        self._seen = deque()\n\n    def _note", "        self._seen = deque()\n\n    def _note"),
+    ("        self._lock = _RLock()\n        self._seen = deque()\n\n    def _note", "        self._lock = _RLock()\n\n    def _note"),
+)  # fmt: skip
+
+_REPORTS = _in(
+    "reports.py", "test_isolation.py test_tracing.py test_exit.py test_fork.py",
+    ("        if self._runner is None and self._here():", "        if self._runner is None:"),
+    ("gevent.getcurrent() in (runner, self._hub):", "gevent.getcurrent() is self._hub:"),
+    ("gevent.getcurrent() in (runner, self._hub):", "gevent.getcurrent() is runner:"),
+    ("                runner.join(timeout)\n", "                pass\n"),
+    ("            except SystemExit:\n                pass  # the", "            except ZeroDivisionError:\n                pass  # the"),
+    ("        self._queue.clear()\n", ""),
+    ("                if self._queue:\n                    self._runner = gevent.spawn(self._run)", "                pass"),
+    ("                except BaseException as error:  # noqa: BLE001 (SystemExit", "                except ZeroDivisionError as error:  # noqa: BLE001 (SystemExit"),
+    ("            runner.kill(block=False)\n        while self._queue:", "        while self._queue:"),
+)  # fmt: skip
+
+_TRACER = _in(
+    "tracer.py", "test_tracing.py test_fork.py",
+    (">= _BACKLOG:", "> _BACKLOG:"),
+    ("            self._bell.ring()\n", "            pass\n"),
+    ("            self._lost = 0\n        for", "        for"),
+    ("        self._queue.clear()\n", ""),
+    ("            if not self._queue:  # the callback has forked\n                return\n", ""),
+    ("            self._receives.line.listen_idle(self._look, listen=False)", "            pass"),
+    ("        self._look()\n        self.tell(\"got\", message)", "        self.tell(\"got\", message)\n        self._look()"),
+    ("                self._failed(outcome.error, frames)", "                pass"),
+    ("                then(outcome)\n", "                pass\n"),
+    ("                self._bytes += size\n", ""),
+    ("        self._messages, self._bytes = counts.received, counts.received_bytes  # told so far", "        self._messages = self._bytes = 0  # told so far"),
+    ("        for _ in range(len(self._queue)):\n", "        while True:\n"),
+)  # fmt: skip
+
+_THREAD = _in(
+    "thread.py", "test_pump.py test_fork.py test_isolation.py test_statistics.py",
+    ("                del self.members[member]\n", ""),
+    ("                self._past = add(self._past, [member.statistics()], closed=True)\n                del self.members[member]", "                del self.members[member]"),
+    ("            self.pool = self._ready = None\n            raise", "            raise"),
+    ("        self.link.fail_replies(self.error)  # what", "        pass  # what"),
+    ("        self.link.stop()\n        gevent.spawn(self._end_pool)", "        gevent.spawn(self._end_pool)"),
+    ("            self._own_context.term()\n", "            pass\n"),
+    ("max(self._past.unsent, self.unsent_outside)", "self._past.unsent"),
+    ("        self.events.forget()\n", ""),
+    ("            member.forked()\n", "            pass\n"),
+    ("        self.link.hub.loop.run_callback(self.link.fail_replies, self.error)\n", ""),
+    ("            self.pool.kill()  # returns when", "            pass  # returns when"),
+    ("            callback.stop()  # never", "            pass  # never"),
+    ("        if error is None and self.engine.ended:  # the hub", "        if False:  # the hub"),
+)  # fmt: skip
+
+_MONITOR = _in(
+    "monitor.py", "test_monitor.py",
+    ("            if self._failed:\n                self._failed -= 1\n            elif self.up:", "            if self.up:"),
+    ("            self.up = min(self.up, len(self._open))\n", ""),
+    ("            self._failed = min(self._failed, len(self._open))\n", ""),
+    ("            self._opening = False\n            self.changed.tell()", "            self._opening = False"),
+    ("        self._asked = True\n", ""),
+    ("        self._connections.pop(reported, None)\n", ""),
+    ("        self._forgotten.add(reported)\n", ""),
+    ("        self._forgotten.discard(self._bound.get(endpoint, endpoint))\n", ""),
+    ("            if not self.monitors and not self.keep:", "            if not self.monitors:"),
+    ("            self._pair.close(0, math.inf)", "            pass"),
+    ("            self.dropped += 1\n", ""),
+    ("        if self._maxsize is not None and len(self._events) >= self._maxsize:\n            self._events.popleft()", "        if self._maxsize is not None and len(self._events) > self._maxsize:\n            self._events.popleft()"),
+    ("            self._tap.remove(self)\n            self._tap.changed.tell()", "            self._tap.remove(self)"),
+    ("        self._error = error\n        self._connections.clear()", "        self._connections.clear()"),
+    ("        self.gap = self.gap or f\"{why}: give an address, no name and no wildcard\"\n        self.changed.tell()", "        self.gap = self.gap or f\"{why}: give an address, no name and no wildcard\""),
+    ("        except BaseException:\n            self.close()\n            raise\n        finally:", "        finally:"),
+)  # fmt: skip
+
+_CHANNEL = _in(
+    "channel.py", "test_channel.py test_monitor.py",
+    ("            connects = tuple(dict.fromkeys(connects))  # see Endpoints", "            pass"),
+    ("        except BaseException:\n            self._lanes.abandon()\n            raise", "        except ZeroDivisionError:\n            raise"),
+    ("return lanes.kind.number if option == zmq.TYPE else value", "return value"),
+    ("        self._pump = pump  # a channel that is in use keeps its pump", "        self._pump = __import__(\"weakref\").proxy(pump)"),
+    ("        at_once = ((), ()) if monitor else (binds, connects)", "        at_once = (binds, connects)"),
+) + _in(
+    "endpoints.py", "test_channel.py test_monitor.py",
+    ("            except BaseException:\n                self._connected.discard(endpoint)\n                raise", "            except ZeroDivisionError:\n                raise"),
+    ("            self._connected.discard(endpoint)\n\n    def _attach", "            pass\n\n    def _attach"),
+    ("            self._connected.update(connected)", "            pass"),
+    ("        self.attached = True\n        self.last = self._command(how, endpoint)", "        self.last = self._command(how, endpoint)\n        self.attached = True"),
+) + _in(
+    "call.py", "test_dump.py test_sharing.py test_exit.py",
+    ("        finally:\n            waiting.discard(self)", "        finally:\n            pass"),
+    ("        while not self._answered:", "        if not self._answered:"),
+    ("        elif not self._link.exiting:  # while", "        else:  # while"),
+)  # fmt: skip
+
+MUTANTS = [
+    *_WAIT, *_LINE, *_LINK, *_QUEUES, *_QUEUES_TOO, *_LIFE, *_LANES, *_FAILURES, *_SHUTDOWN, *_REGISTER, *_SENT,
+    *_RECEIVED, *_MANY, *_SEAM, *_EXCHANGE, *_SUBSCRIBERS, *_REPORTS, *_TRACER, *_THREAD, *_MONITOR, *_CHANNEL,
+]  # fmt: skip

@@ -235,4 +235,27 @@ _LEAVES = _in(
     ("_BY_NAME.get(socket_type.upper())", "_BY_NAME.get(socket_type)"),
 )  # fmt: skip
 
-MUTANTS = [*_AUTH, *_INBOX, *_FANOUT, *_SELECT, *_REQUESTER, *_SERVER, *_PUB_HANDLER, *_LEAVES]
+_SSE = _in(
+    "sse.py", "test_sse.py",
+    ("        self._pause = heartbeat / 2", "        self._pause = heartbeat"),
+    ("numbered.number > int(number)]", "numbered.number >= int(number)]"),
+    ("return kept[index + 1 :]", "return kept[index:]"),
+    ("            stream.close()\n            raise", "            raise"),
+    ("f\"id: {_one_line(self.id)}\"", "f\"id: {_text(self.id)}\""),
+    ("_LINES.sub(\" \", _text(value)).replace(\"\\0\", \" \")", "_LINES.sub(\" \", _text(value))"),
+    ("reversed(range(len(kept)))", "range(len(kept))"),
+    ("        self.sent += len(messages)", "        self.sent += 1"),
+    ("round(self.retry * 1000)", "round(self.retry)"),
+    ("            self._over = True\n            return come_back()[0]", "            return come_back()[0]"),
+    ("        if number is None or event.id is not None:", "        if number is None:"),
+    ("        self._over = True\n        self._subscription.close()", "        self._over = True"),
+    ("token == self._subscription.token and ", ""),
+) + _in(
+    "_draining.py", "test_drain.py test_per_process.py",
+    ("    return _pid == os.getpid()", "    return _pid != 0"),
+    ("    _pid = os.getpid()\n    return", "    return"),
+)  # fmt: skip
+
+MUTANTS = [
+    *_AUTH, *_INBOX, *_FANOUT, *_SELECT, *_REQUESTER, *_SERVER, *_PUB_HANDLER, *_LEAVES, *_SSE,
+]  # fmt: skip
