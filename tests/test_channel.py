@@ -372,6 +372,31 @@ def test_close_wakes_those_who_wait_to_put(pump):
         assert [type(g.get()) for g in (*putters, foreign)] == [ClosedError] * 8
 
 
+def test_a_channel_that_lingers_takes_no_puts(pump):
+    """Those that wait for room learn of the close at once, not when the linger is over."""
+    client = stuck(pump, send_maxsize=2)
+    client.put("x")
+    client.put("y")
+    putters = park(2, client.put, "z")
+    wait_for(lambda: client.statistics().putters == 2, "the putters")
+    closing = gevent.spawn(client.close, LIMIT)
+    assert [type(putter.get(timeout=LIMIT)) for putter in putters] == [ClosedError] * 2
+    assert not closing.ready()
+    client.close(0)
+
+
+def test_a_channel_that_lingers_takes_no_puts_for_which_there_is_room(pump):
+    client = stuck(pump)
+    client.put("x")
+    closing = gevent.spawn(client.close, LIMIT)
+    wait_for(lambda: client.closed, "the close")
+    for put in (client.put, client.put_nowait, client.send, lambda message: client.put_many([message])):
+        with pytest.raises(ClosedError):
+            put(b"y")
+    assert not closing.ready()
+    assert client.close(0) == 1
+
+
 def test_pending_messages_get_the_linger(pump, caplog):
     """close() waits for them as long as it is told, then counts and reports."""
     client = stuck(pump)

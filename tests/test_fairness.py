@@ -69,7 +69,7 @@ def test_gets_that_never_wait_give_turns(pump):
     for _ in range(5000):
         source.put(b"x")
     wait_for(lambda: target.statistics().waiting == 5000, "the stock")
-    gets, seen = [0], []
+    gets, seen = [0], [0]  # none were got before its first turn
     getter = gevent.spawn(get_for_ever, target, gets)
     for _ in range(40):
         gevent.sleep(0)

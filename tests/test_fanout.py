@@ -656,6 +656,24 @@ def test_its_channel_gives_messages_to_nobody_else(pair, get):
     assert (sub.get(timeout=LIMIT), fan.channel.qsize()) == (b"1", 0)
 
 
+@pytest.mark.parametrize("get", [
+    lambda channel: channel.get(timeout=LIMIT), zgreen.Channel.get_nowait, lambda channel: channel.get(False), next,
+])  # fmt: skip
+def test_what_waits_in_its_channel_is_nobody_elses_either(pair, get):
+    push, fan = pair
+    push.put("1")
+    wait_for(lambda: fan.channel.qsize() == 1, "the message")  # nobody has subscribed, so it stays
+    with pytest.raises(RuntimeError, match="gets from it"):
+        get(fan.channel)
+    assert fan.subscribe("").get(timeout=LIMIT) == b"1"
+
+
+def test_a_link_to_its_channel_can_be_undone(pair):
+    """Though none can be made."""
+    _, fan = pair
+    fan.channel.unlink(print)
+
+
 def test_its_channel_tells_of_its_end(pair):
     _, fan = pair
     fan.channel.close()

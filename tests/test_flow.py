@@ -10,7 +10,7 @@ import gevent
 import pytest
 import zmq
 from gevent.queue import Empty, Full
-from support import ANY, LIMIT, Peer, cpu_seconds, resident_bytes, wait_for
+from support import ANY, LIMIT, Peer, cpu_seconds, resident_bytes, unanswered, wait_for
 
 import zgreen
 
@@ -113,6 +113,7 @@ def test_flush_that_times_out_takes_no_room(pump):
     channel.put(b"0")
     for _ in range(5):
         assert not channel.flush(0.001)
+    wait_for(lambda: not unanswered(pump._thread), "the end of the flushes, of which nothing is left")
     channel.put_nowait(b"1")
     with pytest.raises(Full):
         channel.put_nowait(b"2")

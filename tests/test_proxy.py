@@ -653,7 +653,8 @@ def test_fork(way):
             gevent.get_hub().loop.install_sigchld()  # as support.PATCH_ALL
         pid = fork()
         if not pid:
-            uses = [proxy.start, proxy.pause, proxy.resume, proxy.statistics, proxy.close, proxy.join, late.start]
+            uses = [proxy.start, proxy.pause, proxy.resume, proxy.statistics, proxy.close, proxy.join]
+            uses += [late.start, late.join]
             print({what(use) for use in uses}, proxy.closed, waiting.get(timeout=20))
             with zgreen.Proxy(ANY, ANY, "streamer") as own:
                 print(through(own))

@@ -410,6 +410,17 @@ def test_shutdown_from_another_thread_says_how_many_were_not_sent():
             assert pump.shutdown() == 3
 
 
+def test_shutdown_from_another_thread_that_takes_too_long_counts_what_may_not_be_sent(caplog):
+    """The channels have not ended, and may never."""
+    pump = Pump().start()
+    client = Channel("PUSH", pump=pump)
+    client.put_many(["x", "y"])
+    with real_threads(1) as spawn:
+        assert spawn(pump.shutdown, LIMIT, 0).get(timeout=LIMIT) == 2
+    assert "did not end in time" in caplog.text
+    assert pump.shutdown(0) == 2
+
+
 def test_shutdown_of_a_never_started_pump_from_another_thread():
     pump = Pump()
     with real_threads(1) as spawn, gevent.Timeout(LIMIT / 10):

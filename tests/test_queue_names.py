@@ -40,6 +40,11 @@ def test_full_is_of_what_can_be_put(pump):
     assert channel.qsize() == 0
     assert channel.empty()
     assert not stuck(pump, send_maxsize=None).full()
+    limited = stuck(pump, send_maxbytes=2)
+    limited.put(b"a")
+    assert not limited.full()
+    limited.put(b"b")
+    assert limited.full()
     assert not Channel("SUB", pump=pump).full()
 
 

@@ -145,24 +145,59 @@ def test_a_late_reply_that_comes_with_the_next_one(router, client):
     ask(router, client, b"ping", b"pong")
 
 
-def test_a_late_reply_just_before_the_next_request_is_sent(pump, router, client):
-    """The receive queue has been emptied, the next request is not sent: the REQ must not accept it."""
-    late = begin(router, client, "given up")
+def give_late_reply(pump, router, client, late):
+    """From the next restart on, have the *late* reply come just before it: the pump has read what came until then."""
     other = Channel(zmq.DEALER, connect=endpoint_of(router), pump=pump)
     other.put(["", "who is there"])
-    wait_for(lambda: router.poll(0))
+    wait_for(lambda: router.poll(0), "the other one")
     to_other = router.recv_multipart()
-    call = client._lanes.command
+    call, restarts = client._lanes.command, []
 
-    def call_with_a_late_reply(name, *args):
-        if name == "restart":
+    def call_with_a_late_reply(command, *args):
+        if command.__name__ == "restart":
             answer(router, late, b"late")
             answer(router, to_other, b"the pump has read what came before this")
             other.get(timeout=LIMIT)
-        return call(name, *args)
+            restarts.append(True)
+        return call(command, *args)
 
     client._lanes.command = call_with_a_late_reply
+    return restarts
+
+
+def test_a_late_reply_just_before_the_next_request_is_sent(pump, router, client):
+    """The receive queue has been emptied, the next request is not sent: the REQ must not accept it."""
+    late = begin(router, client, "given up")
+    restarts = give_late_reply(pump, router, client, late)
     ask(router, client, b"ping", b"pong")
+    assert restarts == [True]
+
+
+class Killed(BaseException):
+    """What a killed greenlet gets."""
+
+
+def test_a_late_reply_to_one_that_was_killed_while_its_command_was_under_way(pump, router, client):
+    """What the owning thread does for it is done all the same: the next one must know that."""
+    client.put("put before")
+    sent(client, 1)
+    router.recv_multipart()
+    call = client._lanes.command
+
+    def call_that_is_killed(command, *args):
+        if command.__name__ != "restart":
+            return call(command, *args)
+        client._lanes.post(command, *args)
+        raise Killed
+
+    client._lanes.command = call_that_is_killed
+    with pytest.raises(Killed):
+        client.request("killed")
+    late = router.recv_multipart()
+    client._lanes.command = call
+    restarts = give_late_reply(pump, router, client, late)
+    ask(router, client, b"ping", b"pong")
+    assert restarts == [True]
 
 
 def test_two_given_up_and_one_late(router, client):
@@ -368,6 +403,18 @@ def test_a_reply_to_an_earlier_put_is_not_taken(pump):
 
 
 # ---------------------------------------------------------------------- refused, and the end
+
+
+def test_a_reply_to_a_put_that_is_still_queued_is_not_taken(pump):
+    """There is no server yet as the request is made."""
+    server = Channel(zmq.REP, bind=inproc(), pump=pump)
+    client = Channel(zmq.REQ, pump=pump)
+    client.put("put before")
+    asking = gevent.spawn(client.request, "ping", LIMIT)
+    wait_for(lambda: client._lanes.waiting or client.statistics().getters, "the request to be under way")
+    client.connect(server.last_endpoint)
+    echo(server, 2)
+    assert asking.get() == [b"re", b"ping"]
 
 
 @pytest.mark.parametrize("kind", ["DEALER", "REP", "ROUTER", "PUSH", "PULL", "SUB"])
