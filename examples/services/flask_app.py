@@ -1,6 +1,6 @@
 """A Flask application: it pushes what is posted, and fans out to browsers, by server-sent events and WebSocket.
 
-Run it, in the folder of this file (pip install flask flask-sock gunicorn):
+Run it, in the folder of this file (pip install flask flask-sock 'gunicorn[gevent]'):
 
     PUSH_TO=tcp://127.0.0.1:5555 SUBSCRIBE_TO=tcp://127.0.0.1:5556 gunicorn --workers 4 flask_app:app
 
