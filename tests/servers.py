@@ -18,31 +18,22 @@ from support import LIMIT, PATCHED, ROOT
 CONFIG = "from gevent import monkey\nmonkey.patch_all()\n" if PATCHED else ""
 
 
-class Gunicorn:
-    """gunicorn serving ``application`` of a module with the text *application*; as a context manager it is killed at
-    the end. Standard error goes to a file, because all processes write there.
+class Server:
+    """A server process in *folder*, which serves ``application`` of a module with the text *application*; as a context
+    manager it is killed at the end. All its processes write to a file, *log*.
 
-    :param config: more lines for its configuration file.
     :param environment: more variables.
     """
 
-    def __init__(self, folder, application, *, preload=False, workers=2, arguments=(), config="", **environment):
+    def __init__(self, folder, application, command, environment):
         (folder / "application.py").write_text(textwrap.dedent(application))
-        (folder / "config.py").write_text(CONFIG + textwrap.dedent(config))
-        self._number = workers
         self._log = folder / "log"
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        command = [
-            sys.executable, "-m", "gunicorn", "application:application", "--worker-class", "gevent",
-            "--workers", str(workers), "--bind", "127.0.0.1:0", "--config", "config.py",
-            *["--preload"] * preload, *arguments,
-        ]  # fmt: skip
+        path = os.pathsep.join([str(ROOT), *[place for place in sys.path if place]])
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                command, cwd=folder, stderr=log, env={**os.environ, "PYTHONPATH": path, **environment}
+                command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": path, **environment}
             )
-        self.port = int(self.wait_for(r"Listening at: http://127\.0\.0\.1:(\d+)")[0])
-        self.workers = self.new_workers(set())
+        self.port = 0
 
     def __enter__(self):
         return self
@@ -62,12 +53,8 @@ class Gunicorn:
 
     @property
     def log(self):
-        """All that the arbiter and the workers have written to standard error."""
+        """All that the processes have written to standard output and standard error."""
         return Path(self._log).read_text()
-
-    def new_workers(self, old):
-        """The pids of the workers that were started after *old*."""
-        return set(self.wait_for(r"Booting worker with pid: (\d+)", len(old) + self._number)) - old
 
     def post(self, body, path="/"):
         """The status of a POST on a connection of its own."""
@@ -89,6 +76,30 @@ class Gunicorn:
             answer = connection.getresponse()
             assert answer.status == 200, answer.status
             return answer.read().decode()
+
+
+class Gunicorn(Server):
+    """gunicorn with gevent workers.
+
+    :param config: more lines for its configuration file.
+    :param environment: more variables.
+    """
+
+    def __init__(self, folder, application, *, preload=False, workers=2, arguments=(), config="", **environment):
+        (folder / "config.py").write_text(CONFIG + textwrap.dedent(config))
+        self._number = workers
+        command = [
+            sys.executable, "-m", "gunicorn", "application:application", "--worker-class", "gevent",
+            "--workers", str(workers), "--bind", "127.0.0.1:0", "--config", "config.py",
+            *["--preload"] * preload, *arguments,
+        ]  # fmt: skip
+        super().__init__(folder, application, command, environment)
+        self.port = int(self.wait_for(r"Listening at: http://127\.0\.0\.1:(\d+)")[0])
+        self.workers = self.new_workers(set())
+
+    def new_workers(self, old):
+        """The pids of the workers that were started after *old*."""
+        return set(self.wait_for(r"Booting worker with pid: (\d+)", len(old) + self._number)) - old
 
     def wait_for_workers(self):
         """Until all have answered; the application answers a GET with its process's id. A worker that is still starting

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import textwrap
-import time
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 import zmq
-from support import ANY, LIMIT, ROOT, endpoint_of, raw_socket, real_threads
+from servers import Server
+from support import ANY, LIMIT, endpoint_of, raw_socket, real_threads
 from test_frameworks import CHANNEL, FLASK
 
 # uWSGI's workers end without Python's exit functions in gevent mode: see docs/howto/prefork.md.
@@ -38,57 +34,21 @@ def program() -> str:
     return found
 
 
-class Uwsgi:
-    """uWSGI serving ``application`` of a module with the text *application*; its log is standard error's."""
+class Uwsgi(Server):
+    """uWSGI with four gevent processes."""
 
     def __init__(self, folder: Path, application: str, *options: str, **environment: str) -> None:
-        (folder / "application.py").write_text(textwrap.dedent(application))
-        self._log = folder / "log"
-        path = os.pathsep.join([str(ROOT), *[place for place in sys.path if place]])
         command = [
             program(), "--http-socket", "127.0.0.1:0", "--gevent", "100", "--gevent-monkey-patch", "--master",
             "--processes", "4", "--die-on-term", "--need-app", "--module", "application", *options,
         ]  # fmt: skip
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": path, **environment}
-            )
-        self.port = 0
+        super().__init__(folder, application, command, environment)
         self.wait_for_workers(1)
 
     def wait_for_workers(self, start: int) -> None:
         """Until all are there after that many starts; each start of the master takes another port."""
         self.wait_for("spawned uWSGI worker", 4 * start)
         self.port = int(self.wait_for(r"bound to TCP address 127\.0\.0\.1:(\d+)", start)[-1])
-
-    def wait_for(self, pattern: str, number: int = 1) -> list[str]:
-        """The first *number* matches in the log."""
-        deadline = time.monotonic() + LIMIT
-        while len(found := re.findall(pattern, self.log)) < number:
-            assert time.monotonic() < deadline, self.log
-            assert self.process.poll() is None, self.log
-            time.sleep(0.01)
-        return found
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def post(self, body: bytes) -> int:
-        """The status of a POST on a connection of its own."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
-        with contextlib.closing(connection):
-            connection.request("POST", "/", body)
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status
-
-    def __enter__(self) -> Uwsgi:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.mark.parametrize("options", [(), ("--lazy-apps",)], ids=["loaded before the fork", "lazy"])
