@@ -403,6 +403,42 @@ def test_the_linger_at_exit_is_5_seconds_in_total():
     assert 4.5 < seconds < 15, err  # one after the other they would take 20 and more
 
 
+def test_threads_tell_what_they_have_lost_one_after_the_other():
+    """Under patch_all() the lock of a log handler belongs to the main thread's hub, which does not run at exit.
+
+    A thread that has to wait for the lock then waits for ever: its lines are lost, and the process does not end.
+    """
+    code = """
+        import logging
+        class Slow(logging.StreamHandler):
+            def emit(self, record):
+                monkey.get_original("time", "sleep")(0.2)  # it holds the lock meanwhile
+                super().emit(record)
+        logging.getLogger("zgreen").addHandler(Slow())
+        def put_two():
+            for _ in range(2):
+                channel = zgreen.Channel(zmq.PUSH, connect=endpoint, options={zmq.LINGER: 1200})
+                for message in messages:
+                    channel.put(message)
+        def run(done):
+            put_two()
+            done()
+            forever()
+        def end(done):
+            put_two()
+            done()
+        for work in (run, end, run, end):
+            real_thread(work)
+        put_two()
+        print("ending")
+    """
+    process = script("from gevent import monkey; monkey.patch_all()\n" + program(PREAMBLE, code), NOWHERE, 10)
+    _, (status, _out, err) = seconds_to_end(process)
+    assert status == 0
+    assert not_sent(err) == 100, err
+    assert err.count("messages were not sent") == 10, err  # each of the ten channels says what it has lost
+
+
 @pytest.mark.parametrize("linger", [0, 0.3])
 def test_close_and_shutdown_give_up_after_their_linger(linger):
     """They return how many messages were not sent, and at exit nothing is left to wait for."""

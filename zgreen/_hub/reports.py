@@ -28,11 +28,19 @@ class Reports:
         self._queue: deque[Callable[[], Any]] = deque()
         self._runner: gevent.Greenlet[[], None] | None = None  # works off the queue, while there is something
         self._under_way = False  # a report is being told at this moment
+        # The thread that ends the process, or that of an ended hub, sets it; the hub's thread clears it.
+        self.held = False  # reports only queue up: they are told by `tell_now`, or when `release` is called
 
     def add(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Have *function* called, soon, in a greenlet that may wait; the hub's thread."""
         self._queue.append(partial(function, *args, **options))
-        if self._runner is None and self._here():
+        if self._runner is None and self._here() and not self.held:
+            self._runner = gevent.spawn(self._run)
+
+    def release(self) -> None:
+        """Tell what has queued up while `held` was set; the hub's thread."""
+        self.held = False
+        if self._runner is None and self._queue:
             self._runner = gevent.spawn(self._run)
 
     def wait(self, timeout: float | None = None) -> None:

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import gevent
@@ -168,6 +168,7 @@ class Shutdown:
         if thread.pool is None or thread.state.now is Life.ENDED:
             return False
         thread.link.exiting = park
+        thread.link.reports.held = True  # see `_telling`
         self._exit_ends = _Ends(thread, None, deadline.left() or 0.0, thread.exit_mailbox)
         return True
 
@@ -187,13 +188,15 @@ class Shutdown:
         if not link.alone():
             if not ends.wait(late):
                 ends.complain()
-            self._have_hub_report(ends, late)
+            with _telling(late):
+                self._have_hub_report(ends, late)
             return
         if not (ends.wait(late) and ends.stop_thread(late)):
             ends.complain()
         for _ in range(2):  # in place of the hub; what a traced channel has lost is told by way of replies
             link.take_mail()
-        link.reports.tell_now(late.left() or 0.0)
+        with _telling(late):
+            link.reports.tell_now(late.left() or 0.0)
 
     def _have_hub_report(self, ends: _Ends, deadline: Deadline) -> None:
         """Wait until the hub of another thread has told what was not sent."""
@@ -203,6 +206,7 @@ class Shutdown:
         def report() -> None:
             heard.reply.complete()
             link.reports.add(told.reply.complete)
+            link.reports.release()
 
         link.mailbox.send(report)
         try:
@@ -302,7 +306,23 @@ _watched: weakref.WeakSet[Watched] = weakref.WeakSet()
 _registered = False  # survives a fork, as what was registered does
 _multiprocess_pid = 0
 _claims = _allocate_lock()  # held for a moment, by the exiting thread and by threads that end
+# Held while reports are told without the hub, or by another hub on request. Under `monkey.patch_all()` the lock of a
+# log handler belongs to a hub, in most programs to the main thread's. A thread that has to wait for it while that hub
+# does not run any more waits for ever. So they tell one after the other.
+_tellers = _allocate_lock()
 _exited: bool | None = False  # the exiting thread writes, under `_claims`: `_at_exit` has begun
+
+
+@contextlib.contextmanager
+def _telling(deadline: Deadline) -> Iterator[None]:
+    """Hold `_tellers`; but without it from *deadline* on: a report may take any time."""
+    tellers = _tellers
+    held = tellers.acquire(True, deadline.left() or 0.0)
+    try:
+        yield
+    finally:
+        if held:
+            tellers.release()
 
 
 def watch(one: Watched) -> None:
@@ -347,10 +367,11 @@ def _say_what_is_waited_for(ones: Sequence[Shutdown], deadline: Deadline) -> Non
     waited_for = [one for one in ones if not one.closes_by(early)]
     queued = sum(one.queued() for one in waited_for)
     if queued:
-        logger.warning(
-            "the process ends: %d messages that libzmq does not take are given up to %.0f s more; Ctrl-C gives them up",
-            queued, deadline.left() or 0.0,
-        )  # fmt: skip
+        with _telling(deadline):
+            logger.warning(
+                "the process ends: %d messages that libzmq does not take are given up to %.0f s more; "
+                "Ctrl-C gives them up", queued, deadline.left() or 0.0,
+            )  # fmt: skip
 
 
 def _at_exit(park: bool = True) -> None:
@@ -388,8 +409,8 @@ def _after_fork() -> None:
     Its hub gets a loop of its own: until then it works on the epoll descriptor that it shares with the parent, and what
     it stops to watch the parent would not hear any more.
     """
-    global _claims
-    _claims = _allocate_lock()  # another thread may have held it
+    global _claims, _tellers
+    _claims, _tellers = _allocate_lock(), _allocate_lock()  # another thread may have held them
     ones = tuple(_watched)
     _watched.clear()
     hub = gevent._hub_local.get_hub_if_exists()
