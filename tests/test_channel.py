@@ -372,6 +372,21 @@ def test_close_wakes_those_who_wait_to_put(pump):
         assert [type(g.get()) for g in (*putters, foreign)] == [ClosedError] * 8
 
 
+def test_a_publisher_connects_to_an_endpoint_once(pump):
+    """As libzmq's PUB does, however often it is told to; else each message would come twice."""
+    subscriber = Channel("SUB", bind=inproc(), subscribe="", pump=pump)
+    endpoint = subscriber.last_endpoint
+    for publisher in (Channel("PUB", connect=endpoint, pump=pump), Channel("PUB", connect=[endpoint] * 2, pump=pump)):
+        publisher.connect(endpoint)
+        assert publisher.wait_subscriber(timeout=LIMIT)
+        messages = [b"%d" % number for number in range(20)]
+        for message in messages:
+            publisher.put(message)
+            assert publisher.flush(LIMIT)
+        assert [subscriber.get(timeout=LIMIT) for _ in messages] == messages
+        publisher.close()
+
+
 def test_a_channel_that_lingers_takes_no_puts(pump):
     """Those that wait for room learn of the close at once, not when the linger is over."""
     client = stuck(pump, send_maxsize=2)

@@ -272,6 +272,23 @@ def test_a_fan_out_that_is_being_made_when_it_begins_is_closed():
     assert (status, out) == (0, "True\n"), err
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_the_child_of_a_process_that_drains_does_not_drain():
+    status, out, err = run(
+        """
+        import os, zgreen
+        from zgreen import _draining
+        zgreen.drain(0)
+        pid = os.fork()
+        if not pid:
+            os._exit(10 + _draining.draining())
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), _draining.draining())
+        """,
+        env_warnings="ignore",
+    )
+    assert (status, out) == (0, "10 True\n"), err
+
+
 def test_streams_that_do_not_end_are_left():
     """A consumer that never comes back has half of the time; then channels are closed all the same."""
     status, out, err = run(

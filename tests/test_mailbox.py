@@ -200,3 +200,17 @@ def test_a_reply():
     reply.complete(error=error)
     mailbox.take()()
     assert (reply.value, reply.error) == (None, error)
+
+
+def test_a_reply_has_its_outcome_before_it_is_sent():
+    """The owner of the mailbox may be awake, and look at once."""
+    seen = []
+
+    class Looking(Mailbox):
+        def send(self, item):
+            seen.append((item.value, item.error))
+
+    error = ValueError()
+    Reply(Looking(), lambda _: None).complete("value")
+    Reply(Looking(), lambda _: None).complete(error=error)
+    assert seen == [("value", None), (None, error)]

@@ -218,6 +218,37 @@ def test_close_the_monitor_then_the_channel(pump):
     server.close()
 
 
+def test_the_last_monitor_of_a_monitored_channel_leaves_it_monitored(pump):
+    with zgreen.Channel(zmq.PULL, bind=ANY, pump=pump, monitor=True) as pull:
+        pull.monitor().close()
+        with zgreen.Channel(zmq.PUSH, connect=pull.last_endpoint, pump=pump):
+            assert pull.wait_connected(LIMIT)
+
+
+def test_close_of_a_monitor_wakes_those_who_wait(pump):
+    """Though the channel stays monitored."""
+    with zgreen.Channel(zmq.PULL, pump=pump, monitor=True) as pull:
+        with pull.monitor() as monitor:
+            getter = gevent.spawn(outcome, monitor.get)
+            wait_for(lambda: monitor._tap.changed._waiters, "the getter")
+        assert isinstance(getter.get(timeout=LIMIT), zgreen.ClosedError)
+
+
+def test_a_descriptor_that_is_used_again_is_one_connection():
+    """Even if libzmq did not report the end of the one before: what is not open is neither up nor failed."""
+    connections = _Connections()
+    happened = ["CONNECTED 1", "HANDSHAKE_FAILED_AUTH 400", "CONNECTED 1", "HANDSHAKE_SUCCEEDED 0", "DISCONNECTED 1"]
+    for event in happened:
+        name, value = event.split()
+        connections.take(zgreen.MonitorEvent(name, "", int(value), ""))
+    assert connections.up == 0
+    happened = ["CONNECTED 1", "HANDSHAKE_FAILED_AUTH 400"] * 2 + ["DISCONNECTED 1", "CONNECTED 1", "CONNECTED 2"]
+    for event in [*happened, "HANDSHAKE_SUCCEEDED 0", "DISCONNECTED 1"]:
+        name, value = event.split()
+        connections.take(zgreen.MonitorEvent(name, "", int(value), ""))
+    assert connections.up == 0
+
+
 def test_monitor_and_linger_at_close(pump):
     """The close of a monitored channel still waits for its messages, and counts what it gives up."""
     with raw_socket(zmq.PULL, bind=ANY) as puller:

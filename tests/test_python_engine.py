@@ -18,7 +18,10 @@ from support import ANY, LIMIT, endpoint_of, inproc, interruptions, readable, ru
 from zgreen._engine import _commands, _python
 from zgreen._engine._api import Plan
 from zgreen._engine._mailbox import Bell, Mailbox, Reply
+from zgreen._engine._pipe import Pipe
+from zgreen._engine._pipe_state import Streak
 from zgreen._engine._python import PythonEngine
+from zgreen._engine._signaler import Signaler
 
 pytestmark = pytest.mark.once
 
@@ -1037,6 +1040,23 @@ def test_mail_wakes_it(bench):
     bench.step()
     assert reply in bench.done
     assert ring()
+
+
+def test_it_is_quiet_only_while_nothing_is_under_way():
+    """Neither from libzmq nor in the mailbox of an owning thread that sleeps."""
+    mailbox = Mailbox()
+    pipe = Pipe(mailbox, Streak(), None, int(zmq.PAIR), 1, 1, "block", False)
+    signaler = Signaler()
+    assert not pipe.quiet()  # it has no socket yet
+    pipe.fd = signaler.fileno()
+    assert not pipe.quiet()  # the thread is awake
+    assert mailbox.sleeping()
+    assert pipe.quiet()
+    signaler.ring()
+    assert not pipe.quiet()
+    signaler.drain()
+    mailbox._items.append(pipe)  # a sender is about to look whether the thread sleeps
+    assert not pipe.quiet()
 
 
 def test_imports_no_gevent():

@@ -233,6 +233,15 @@ def test_ids_that_the_publisher_gives(pump):
         worker.server.close()
 
 
+def test_an_id_that_was_given_twice_is_the_last_one(keeping):
+    """The client has had all that came before it."""
+    keeping.options["encode"] = lambda message: sse.Event(message[1], id=message[2])
+    first = keeping.client("a")
+    keeping.put([b"a", b"0", b"same"], [b"a", b"1", b"same"], [b"a", b"2", b"other"])
+    assert len(take(first, 3)) == 3
+    assert take(keeping.client("a", Last_Event_ID="same"), 1) == [(None, "2", "other")]
+
+
 def test_an_encode_that_fails_while_it_looks_for_an_id(keeping):
     keeping.put([b"a", b"1"])
     subscription = keeping.fan.subscribe("a")

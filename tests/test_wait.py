@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import gevent
 import pytest
-from support import LIMIT, Interrupted, readable, wait_for
+from support import LIMIT, Interrupted, readable, real_threads, wait_for
 
 from zgreen._engine._mailbox import Mailbox
 from zgreen._hub import wait
+from zgreen._hub.call import Call
 from zgreen._hub.link import Link
 from zgreen._hub.wait import Change, Deadline, wait_for_mail
 
@@ -41,6 +42,18 @@ def test_a_mailbox_that_nobody_sleeps_at_is_not_rung():
     assert wait_for_mail(mailbox, Deadline(LIMIT))
     mailbox.send(lambda: None)
     assert not readable(mailbox)
+
+
+def test_a_ring_without_an_answer_is_none(change):
+    """The engine rings to say that there is something to look at, which may be for another caller."""
+    mailbox = Mailbox()
+    call = Call(change._link, "a command", mailbox=mailbox)
+    mailbox.signaler.ring()
+    with real_threads(1) as spawn:
+        waiting = spawn(call.wait, Deadline(LIMIT))
+        wait_for(lambda: not readable(mailbox), "the thread to use the ring up")
+        call.reply.complete("the answer")
+        assert waiting.get(timeout=LIMIT) == "the answer"
 
 
 def test_waiters_that_have_left_are_forgotten(change):
