@@ -215,7 +215,7 @@ _SUBSCRIBERS = _in(
 
 _REPORTS = _in(
     "reports.py", "test_reports.py test_channel.py",
-    ("        if self._runner is None and self._here():", "        if self._runner is None:"),
+    ("        if self._runner is None and self._here() and not self.held:", "        if self._runner is None:"),
     ("gevent.getcurrent() in (runner, self._hub):", "gevent.getcurrent() is self._hub:"),
     ("gevent.getcurrent() in (runner, self._hub):", "gevent.getcurrent() is runner:"),
     ("                runner.join(timeout)\n", "                pass\n"),

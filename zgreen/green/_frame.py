@@ -9,12 +9,13 @@ import zmq
 
 def received(frame: Any, more: bool, track: bool) -> zmq.Frame:
     """A zmq.Frame of *frame*, which is one, or bytes if the message was received with copies so far."""
+    found: zmq.Frame = frame
     if type(frame) is bytes:
-        frame = zmq.Frame(frame)
-        frame.more = more
+        found = zmq.Frame(frame)
+        found.more = more
     if track:
-        frame.tracker = zmq._FINISHED_TRACKER
-    return frame
+        found.tracker = zmq._FINISHED_TRACKER
+    return found
 
 
 def sent(data: Any, copy: bool, track: bool, threshold: int) -> tuple[Any, zmq.MessageTracker | None]:
