@@ -479,8 +479,7 @@ inline int error() { return last_error; }
 
 inline zgreen::Api api() {
     return {msg_init, msg_init_size, msg_init_data, msg_data, msg_size,   msg_more,
-            msg_copy, msg_close,     msg_send,      msg_recv, getsockopt, error,
-            nullptr,  nullptr};
+            msg_copy, msg_close,     msg_send,      msg_recv, getsockopt, error};
 }
 
 }  // namespace scripted
