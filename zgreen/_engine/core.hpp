@@ -118,6 +118,7 @@ class Core : public Shared {
         taking_.clear();
         ready_.clear();
         timed_.clear();
+        pipes_.clear();  // those of an engine that has failed are still attached
     }
 
     // One pass: take touched pipes, serve ready sockets, else sleep up to `timeout` seconds (negative: no limit).
