@@ -6,7 +6,6 @@ import ctypes
 import errno
 import gc
 import inspect
-import os
 import socket as sockets
 from pathlib import Path
 
@@ -193,10 +192,6 @@ def test_received_frames_are_those_of_pyzmq(context):
             assert (pull.recv(), frame.buffer) == (frame.bytes, memoryview(frame.bytes))
 
 
-@pytest.mark.skipif(
-    os.environ.get("ZGREEN_TEST_PATCHED") == "1",
-    reason="under patch_all() pyzmq's own thread, which frees such frames, is a greenlet that at times gets stuck",
-)
 def test_large_frames_go_without_a_copy(context):
     one, other = pair(context, zmq.PUSH, zmq.PULL)
     content = bytearray(b"x" * 100_000)

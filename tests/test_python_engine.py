@@ -3,6 +3,7 @@
 This thread plays both sides: it is the hub side that pushes and pops, and by step(0) the owning thread.
 """
 
+import gc
 import itertools
 import subprocess
 import sys
@@ -1088,3 +1089,17 @@ def test_imports_no_gevent():
 def test_default_linger():
     """What close() gives where nobody says anything."""
     assert _commands._DEFAULT_LINGER == 5.0
+
+
+def test_a_refused_message_is_not_kept_by_its_error(bench):
+    """Its traceback leads to the message. In a cycle it would keep that until the garbage collector comes."""
+    pipe, _ = bench.open(zmq.PUSH)
+    gc.collect()
+    gc.disable()
+    try:
+        push(pipe, b"x")
+        bench.step(3)
+        assert pipe.pending() == 1
+        assert not [one for one in gc.get_objects() if isinstance(one, zmq.Again)]
+    finally:
+        gc.enable()

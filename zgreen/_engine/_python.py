@@ -280,7 +280,9 @@ class PythonEngine(Commands):
         except zmq.ZMQError as error:
             if error.errno in _SOCKET_GONE:
                 raise
-            return error
+            # With its traceback it would form a cycle with the caller's frame, which would keep the message alive until
+            # the garbage collector finds it.
+            return error.with_traceback(None)
         pipe.sent += 1
         pipe.sent_bytes += len(frames) if type(frames) is bytes else sum(map(len, frames))
         return None
