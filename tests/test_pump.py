@@ -779,7 +779,7 @@ def test_a_thread_with_the_ident_of_the_hubs_which_has_ended():
         for made in range(1, 101):
             in_a_thread(make)
             wait_for_their_end()
-            use_in_threads(8)  # at once, as the system chooses among the idents that are free
+            use_in_threads(64)  # at once, as the system chooses among the idents that are free
             wait_for_their_end()
             if len(channels) < made:
                 break
