@@ -9,10 +9,23 @@ import pytest
 import zmq
 from gevent.event import Event
 from servers import Gunicorn
-from support import ANY, LIMIT, break_pump, endpoint_of, outcome, raw_socket, real_threads, run, wait_for
+from support import (
+    ANY,
+    LIMIT,
+    Gate,
+    block_hub_until,
+    break_pump,
+    endpoint_of,
+    outcome,
+    raw_socket,
+    real_threads,
+    run,
+    wait_for,
+)
 from test_fork import WAYS, output
 
 import zgreen
+from zgreen._hub.wait import Deadline
 
 
 class Maker:
@@ -77,6 +90,46 @@ def test_its_error_is_for_all_and_the_next_call_tries_again():
     error = None
     assert maker.get() == "made"
     assert maker.started == 3
+
+
+def test_a_pump_that_does_not_start_says_where_the_main_greenlet_is(monkeypatch):
+    """It says so to all callers, the main greenlet among them; and the next call tries again."""
+    monkeypatch.setattr("zgreen._hub.thread._START_LIMIT", 0.02)
+    pump, gate = zgreen.Pump(), Gate()
+    run_engine = pump._thread.engine.run
+
+    def late():  # in the owning thread
+        gate.wait()
+        run_engine()
+
+    monkeypatch.setattr(pump._thread.engine, "run", late)
+    maker = Maker(lambda: zgreen.Channel("push", pump=pump))
+    others = [gevent.spawn(outcome, maker.get) for _ in range(3)]
+    gevent.joinall(others, timeout=LIMIT)  # here
+    error = others[0].value
+    assert {other.value for other in others} == {error}
+    assert isinstance(error, zgreen.BrokenError)
+    assert f"the call is the cause. The main greenlet is at {__file__}:" in str(error)
+    assert str(error).endswith(": gevent.joinall(others, timeout=LIMIT)  # here")
+    assert str(outcome(maker.get)).endswith(': maker = Maker(lambda: zgreen.Channel("push", pump=pump))')
+    gate.open()
+    block_hub_until(pump._thread.running, "the thread to start")
+    assert not maker.get().closed
+    pump.shutdown()
+
+
+def test_a_hub_that_was_blocked_for_longer_than_a_pump_may_take_to_start(monkeypatch):
+    """That is no error if the thread has started meanwhile."""
+    monkeypatch.setattr("zgreen._hub.thread._START_LIMIT", 0.01)
+    pump = zgreen.Pump()
+    maker = Maker(lambda: zgreen.Channel("push", pump=pump))
+    others = [gevent.spawn(outcome, maker.get) for _ in range(3)]
+    gevent.sleep(0)
+    passed = Deadline(0.02).passed
+    block_hub_until(lambda: pump._thread.running() and passed(), "the thread to start and the limit to pass")
+    gevent.joinall(others, timeout=LIMIT)
+    assert {other.value for other in others} == set(maker.made)
+    pump.shutdown()
 
 
 @pytest.mark.parametrize("how", ["kill", "timeout"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -141,13 +142,17 @@ class OwningThread:
             self.spawn()
         ready = self.changed.wait_until(lambda: self.running() or self.gone, Deadline(_START_LIMIT))
         if not ready:
-            main = self.link.hub.parent
-            place = place_of(main.gr_frame if main is not None else None) or ", in the hub"
             raise BrokenError(
                 f"{self.name}: the owning thread was not ready within {_START_LIMIT:g} s. If that time went by in a "
-                f"blocking call of a greenlet, the call is the cause. The main greenlet stands{place}"
+                f"blocking call of a greenlet, the call is the cause. {self._where_main_is()}"
             )
         self.check()
+
+    def _where_main_is(self) -> str:
+        """Where the main greenlet of the hub is in the user's code, as a sentence; on the hub's thread."""
+        main = self.link.hub.parent
+        frame = sys._getframe() if main is None or main is gevent.getcurrent() else main.gr_frame
+        return f"The main greenlet is at {place_of(frame).removeprefix(', ')}"
 
     def spawn(self) -> None:
         """Start the OS thread and do not wait for it; the hub's thread."""
