@@ -46,16 +46,13 @@ def _git(*arguments: str) -> str:
     return processes.run(["git", *arguments], check=True).stdout
 
 
-def quartiles(values: list[float]) -> tuple[float, float, float]:
-    """The first quartile, the median and the third quartile."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
-    return first, middle, third
-
-
 def compare(session: Session, scenario: Scenario, variant: Variant, name: str, ahead: Path, progress: Steps) -> Any:
-    """All rounds of one variant on one engine; see `_rows`. *ahead*: of `checkout`."""
+    """All rounds of one variant on one engine, beside a load if one is asked for. *ahead*: of `checkout`."""
+    with processes.busy_cores() if session.options.loaded else contextlib.nullcontext():
+        return _compare(session, scenario, variant, name, ahead, progress)
+
+
+def _compare(session: Session, scenario: Scenario, variant: Variant, name: str, ahead: Path, progress: Steps) -> Any:
     options = session.options
     metrics = [metric for metric in variant.metrics or scenario.metrics if metric.key != "peer_busy"]
     here: list[dict[str, float]] = []
@@ -72,7 +69,8 @@ def compare(session: Session, scenario: Scenario, variant: Variant, name: str, a
             break
         here.append(measured[None])
         there.append(measured[ahead])
-        if len(here) >= max(_LEAST, options.rounds) and _is_narrow(here, there, metrics[0], options.width):
+        ratios = report.ratios(here, there, metrics[0].key)
+        if len(here) >= max(_LEAST, options.rounds) and report.is_narrow(ratios, options.width):
             break
     return {
         "scenario": scenario.name, "variant": variant.name, "candidate": name, "rounds": len(here),
@@ -80,26 +78,12 @@ def compare(session: Session, scenario: Scenario, variant: Variant, name: str, a
     }  # fmt: skip
 
 
-def _ratios(here: list[dict[str, float]], there: list[dict[str, float]], metric: Metric) -> list[float]:
-    pairs = zip(here, there, strict=True)
-    return [one[metric.key] / other[metric.key] for one, other in pairs if other.get(metric.key)]
-
-
-def _is_narrow(here: list[dict[str, float]], there: list[dict[str, float]], metric: Metric, width: float) -> bool:
-    """Whether the middle half of the ratios is no wider than *width* of their median."""
-    ratios = _ratios(here, there, metric)
-    if not ratios:
-        return True
-    first, middle, third = quartiles(ratios)
-    return third - first <= width * middle
-
-
 def _rows(here: list[dict[str, float]], there: list[dict[str, float]], metrics: list[Metric]) -> list[dict[str, Any]]:
     rows = []
     for metric in metrics:
-        ratios = _ratios(here, there, metric)
+        ratios = report.ratios(here, there, metric.key)
         if ratios:
-            first, middle, third = quartiles(ratios)
+            first, middle, third = report.quartiles(ratios)
             rows.append({
                 "metric": metric.title, "better": metric.better, "ratio": middle, "first_quartile": first,
                 "third_quartile": third, "here": statistics.median(one[metric.key] for one in here),

@@ -496,6 +496,9 @@ int main(int count, char** values) {
         {"sink", sink}, {"source", source}, {"echo", echo}, {"push", push}, {"busy_hub", busy_hub},
         {"pull", [] { receive_for_a_while(connected(PULL, text("endpoint")), false); }},
         {"round_trip", round_trip}, {"idle", idle}, {"version", version},
+        // what zgreen does with many messages at once: libzmq has no call for that
+        {"push_many", push},
+        {"pull_many", [] { receive_for_a_while(connected(PULL, text("endpoint")), false); }},
     };
     auto mode = modes.find(text("mode"));
     if (mode == modes.end()) fail("no such mode: " + mode->first);

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -58,3 +60,18 @@ def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, out, err)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def busy_cores() -> Iterator[None]:
+    """Until the end of the block one process for each core does nothing but compute."""
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for _ in range(os.cpu_count() or 1):
+            with signals_wait():
+                started.append(subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+        yield
+    finally:
+        for process in started:
+            with process:  # waits for it
+                process.kill()

@@ -26,8 +26,9 @@ class Progress:
 
     def step(self, scenario: str, what: str) -> None:
         """*what* begins now."""
+        self._total = max(self._total, self._done + 1)  # rounds may be added
         if self._terminal:
-            full = _WIDTH * self._done // max(1, self._total)
+            full = _WIDTH * self._done // self._total
             bar = "#" * full + "." * (_WIDTH - full)
             self._write(f"\r\033[K[{bar}] {self._done}/{self._total} {self._left()} {scenario} {what}")
         elif scenario != self._scenario:

@@ -1,5 +1,8 @@
 """Medians, spreads, ratios, and the figures asked for beside those reached: from results to tables and back.
 
+Two candidates are compared by the ratio of their runs within a round, so that whatever the machine does besides meets
+both alike. What counts is the median of these ratios; their quartiles say how far it can be trusted.
+
 A result is what is written as JSON: plain dicts, so that tables and charts can be made of old ones again.
 """
 
@@ -12,32 +15,55 @@ from typing import Any
 from .scenarios import CANDIDATES, NATIVE, PYTHON, SCENARIOS, Lengths, Metric, Scenario, Target, Variant
 
 Result = Mapping[str, Any]
+Runs = Sequence[Mapping[str, float]]  # of one candidate in one variant, one for each round
 
 _RANK = {name: number for number, name in enumerate(CANDIDATES)}
 
 
-def summarize(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def summarize(runs: Runs) -> dict[str, dict[str, float]]:
     """Median, least and greatest of each metric; of the runs of one candidate in one variant."""
+    good = [run for run in runs if run]
     summary = {}
-    for key in runs[0] if runs else ():
-        values = [run[key] for run in runs]
+    for key in good[0] if good else ():
+        values = [run[key] for run in good]
         summary[key] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
     return summary
 
 
-def median(result: Result, variant: str, candidate: str, metric: str) -> float | None:
-    """None: it was not measured."""
-    summary = result["variants"].get(variant, {}).get(candidate, {}).get("summary", {})
-    return summary[metric]["median"] if metric in summary else None
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The first quartile, the median and the third quartile."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
+    return first, middle, third
 
 
-def reached(result: Result, target: Target, candidate: str) -> float | None:
-    """What *candidate* has reached of *target*."""
-    value = median(result, target.variant, candidate, target.metric)
+def ratios(here: Runs, there: Runs, key: str) -> list[float]:
+    """One for each round in which both have given figures; a round that failed has an empty run."""
+    pairs = zip(here, there, strict=False)
+    return [one[key] / other[key] for one, other in pairs if key in one and other.get(key)]
+
+
+def is_narrow(values: Sequence[float], width: float) -> bool:
+    """Whether the middle half of *values* is no wider than *width* of their median. Nothing is."""
+    if not values:
+        return True
+    first, middle, third = quartiles(values)
+    return third - first <= width * middle
+
+
+def _runs(result: Result, variant: str, candidate: str) -> Runs:
+    runs: Runs = result["variants"].get(variant, {}).get(candidate, {}).get("runs", [])
+    return runs
+
+
+def reached(result: Result, target: Target, candidate: str) -> list[float]:
+    """What *candidate* has reached of *target* in each round; empty where it was not measured."""
+    here = _runs(result, target.variant, candidate)
     if target.against is None and target.of is None:
-        return value
-    other = median(result, target.of or target.variant, target.against or candidate, target.metric)
-    return None if value is None or not other else value / other
+        return [run[target.metric] for run in here if run]
+    there = _runs(result, target.of or target.variant, target.against or candidate)
+    return ratios(here, there, target.metric)
 
 
 def holds(target: Target, value: float) -> bool:
@@ -48,11 +74,15 @@ def target_rows(result: Result, targets: Iterable[Target]) -> list[dict[str, Any
     """For the JSON: each figure asked for, and what each engine has reached."""
     rows = []
     for target in targets:
-        figures = {name: reached(result, target, name) for name in (NATIVE, PYTHON)}
+        figures, spreads = {}, {}
+        for name in (NATIVE, PYTHON):
+            rounds = reached(result, target, name)
+            first, figures[name], third = quartiles(rounds) if rounds else (None, None, None)
+            spreads[name] = [first, third]
         rows.append({
             "variant": target.variant, "metric": target.metric, "bound": target.bound, "asked": target.factor,
             "against": target.against or target.of,
-            "reached": figures,
+            "reached": figures, "quartiles": spreads,
             "met": {name: None if value is None else holds(target, value) for name, value in figures.items()},
         })  # fmt: skip
     return rows
@@ -87,7 +117,10 @@ def with_spread(figures: Mapping[str, float], metric: Metric) -> str:
 
 
 def variant_table(result: Result, variant: Variant, metrics: Sequence[Metric]) -> str:
-    """A row per candidate: medians with least and greatest, and how much better zgreen is by the first metric."""
+    """A row per candidate: medians with least and greatest, and how much better zgreen is by the first metric.
+
+    That is the median of the ratios within rounds, with their quartiles.
+    """
     measured = result["variants"].get(variant.name, {})
     ours = next((name for name in (NATIVE, PYTHON) if measured.get(name, {}).get("summary")), None)
     rows = [[variant.name, *(metric.title for metric in metrics), f"{ours or 'zgreen'} is"]]
@@ -104,26 +137,32 @@ def _ratio(result: Result, variant: str, ours: str | None, other: str, metric: M
     """How many times as good: more messages, or less time."""
     if ours is None or ours == other:
         return ""
-    mine, its = (median(result, variant, name, metric.key) for name in (ours, other))
-    if not mine or not its:
-        return ""
-    return f"{mine / its if metric.better == 'more' else its / mine:.2f}x as good"
+    here, there = (_runs(result, variant, name) for name in (ours, other))
+    found = ratios(here, there, metric.key) if metric.better == "more" else ratios(there, here, metric.key)
+    return f"{_spread(quartiles(found))} as good" if found else ""
+
+
+def _spread(figures: tuple[float, float, float]) -> str:
+    first, middle, third = figures
+    return f"{middle:.2f}x" if first == third else f"{middle:.2f}x ({first:.2f} - {third:.2f})"
 
 
 def targets_table(result: Result) -> str:
     rows = [["figure", "asked for", NATIVE, PYTHON]]
     for row in result["targets"]:
         against = f" / {row['against']}" if row["against"] else ""
-        cells = [_verdict(row["reached"][name], row["met"][name], bool(against)) for name in (NATIVE, PYTHON)]
+        cells = [_verdict(row, name) for name in (NATIVE, PYTHON)]
         asked = f"{row['bound']} {row['asked']:g}{'x' if against else ''}"
         rows.append([f"{row['variant']}: {row['metric']}{against}", asked, *cells])
     return table(rows)
 
 
-def _verdict(value: float | None, met: bool | None, is_ratio: bool) -> str:
+def _verdict(row: Mapping[str, Any], candidate: str) -> str:
+    value, (first, third) = row["reached"][candidate], row["quartiles"][candidate]
     if value is None:
         return "not measured"
-    return f"{value:.2f}x" * is_ratio + f"{value:.3g}" * (not is_ratio) + (" reached" if met else " MISSED")
+    figure = _spread((first, value, third)) if row["against"] else f"{value:.3g}"
+    return figure + (" reached" if row["met"][candidate] else " MISSED")
 
 
 def scenario_text(result: Result, heading: str = "##") -> str:
@@ -151,7 +190,8 @@ def machine_text(machine: Mapping[str, Any]) -> str:
 
 
 _HOW_TO_READ = (
-    "Written by `python -m benchmarks`: of each figure the median of all runs, in brackets the least and the greatest. "
+    "Written by `python -m benchmarks`: of each figure the median of all runs, in brackets the least and the greatest; "
+    "of each ratio the median of the ratios within rounds, in brackets their quartiles. "
     '"Peer busy" is how much of its time the peer\'s busiest thread ran: near 1, the peer may be the bottleneck.'
 )
 

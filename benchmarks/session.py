@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import charts, compiler, machine, report, runner
+from . import charts, compiler, machine, processes, report, runner
 from .progress import Steps
 from .scenarios import ALL, CANDIDATES, CPP, ENGINES, NATIVE, SCENARIOS, SLEEPING, Lengths, Scenario, Variant
 
@@ -25,12 +26,15 @@ def prepare(options: argparse.Namespace) -> None:
     :raises ValueError: there is no such scenario, variant or candidate.
     """
     options.rounds = options.rounds or (1 if options.quick else 5)
+    if options.most_rounds is None:
+        options.most_rounds = 30 if options.against else options.rounds * (1 if options.quick else 2)
     options.seconds = options.seconds or (0.05 if options.quick else 0.5)
     unknown = [name for name in options.candidates if name not in CANDIDATES]
     if unknown:
         raise ValueError(f"no candidate {', '.join(unknown)}; there are {', '.join(CANDIDATES)}")
     options.chosen = choose(options.scenarios, Lengths(options.seconds, options.quick))
-    whole = not options.quick and not options.candidates and not any("/" in word for word in options.scenarios)
+    parts = options.candidates or any("/" in word for word in options.scenarios)
+    whole = not (options.quick or options.loaded or parts)
     options.output = options.output or (RESULTS if whole else None)
 
 
@@ -77,7 +81,7 @@ class Session:
         self.machine["peer"] = "Python" if CPP in self.left_out else "C++"
 
     def steps(self) -> int:
-        """How many runs there are in all."""
+        """How many runs there are at least."""
         return self.options.rounds * sum(len(self.taking_part(v)) for s in self.options.chosen for v in s.variants)
 
     def taking_part(self, variant: Variant) -> list[str]:
@@ -99,20 +103,41 @@ class Session:
         return scenario.measure(runner.run(candidate, (peer, variant.peer), function))
 
     def measure(self, scenario: Scenario, progress: Steps) -> dict[str, Any]:
-        """All rounds of a scenario, in alternation: whatever else the machine does meets all candidates alike."""
+        """All rounds of a scenario, beside a load if one is asked for."""
+        with processes.busy_cores() if self.options.loaded else contextlib.nullcontext():
+            return self._rounds(scenario, progress)
+
+    def _rounds(self, scenario: Scenario, progress: Steps) -> dict[str, Any]:
+        """All rounds, in alternation: whatever else the machine does meets all candidates alike.
+
+        A variant whose ratios are too far apart after that gets more rounds.
+        """
         runs: dict[str, dict[str, list[dict[str, float]]]] = {
             variant.name: {name: [] for name in self.taking_part(variant)} for variant in scenario.variants
         }
-        failures = []
-        for turn in range(self.options.rounds):
+        failures: list[str] = []
+        for turn in range(self.options.most_rounds):
             for variant in scenario.variants:
-                for name in self.taking_part(variant):
+                measured = runs[variant.name]
+                if turn >= self.options.rounds and self._are_narrow(scenario, variant, measured):
+                    continue
+                for name, each in measured.items():
                     progress.step(scenario.name, f"{variant.name}, {name}")
                     try:
-                        runs[variant.name][name].append(self.run(scenario, variant, name))
+                        each.append(self.run(scenario, variant, name))
                     except (runner.RunFailed, ValueError) as error:
+                        each.append({})  # so that the runs of a round stand at the same place in all lists
                         failures.append(f"{variant.name}, {name}, round {turn + 1}: {error}")
         return self._result(scenario, runs, failures)
+
+    def _are_narrow(self, scenario: Scenario, variant: Variant, measured: dict[str, Any]) -> bool:
+        """Whether each engine's ratios to what it is compared with, by the first metric, lie close together."""
+        key = (variant.metrics or scenario.metrics)[0].key
+        others = {target.against for target in scenario.targets if target.variant == variant.name} & set(measured)
+        return all(
+            report.is_narrow(report.ratios(measured[ours], measured[other], key), self.options.width)
+            for ours in ENGINES if ours in measured for other in others
+        )  # fmt: skip
 
     def _result(self, scenario: Scenario, runs: dict[str, Any], failures: list[str]) -> dict[str, Any]:
         listed = {name for variant in scenario.variants for name in variant.candidates} | set(ALL)
@@ -122,7 +147,7 @@ class Session:
             "about": scenario.about,
             "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
             "machine": self.machine,
-            "settings": {key: getattr(self.options, key) for key in ("rounds", "seconds", "quick")},
+            "settings": {key: getattr(self.options, key) for key in ("rounds", "seconds", "quick", "loaded")},
             "left_out": {**scenario.notes, **left_out},
             "failures": failures,
             "variants": {

@@ -34,9 +34,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--against", metavar="REVISION",
         help="compare this zgreen with the one of another revision of the clone: ratios within rounds")  # fmt: skip
     add("--width", metavar="RATIO", type=positive, default=0.05,
-        help="with --against: repeat rounds until the ratios' quartiles are so close (default: 0.05)")  # fmt: skip
-    add("--most-rounds", metavar="N", type=number_from(1), default=30,
-        help="with --against: so many rounds at most (default: 30)")  # fmt: skip
+        help="repeat rounds until the quartiles of the ratios are so close (default: 0.05)")  # fmt: skip
+    add("--most-rounds", metavar="N", type=number_from(1),
+        help="so many rounds at most (default: twice the rounds, with --quick no more; with --against 30)")  # fmt: skip
+    add("--loaded", action="store_true",
+        help="measure beside other processes that keep each core busy; writes files with --output only")  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:
