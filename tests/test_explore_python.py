@@ -309,6 +309,21 @@ def both_ways(world):
     return check
 
 
+def room_while_receiving(world):
+    """The peer makes room as the owner receives, which uses up the edge of that, and the credit is used up, too."""
+    socket = Socket(room=0)
+    pipe = world.make_pipe(socket, into=1)
+    world.start()
+    world.spawn_hub(lambda: world.try_put(pipe, b"a0"))
+    world.scheduler.spawn("peer", lambda: [socket.arrive(b"b0"), socket.make_room(1)])
+
+    def check():
+        assert socket.taken == [b"a0"]
+        assert list(pipe.incoming) == [b"b0"]
+
+    return check
+
+
 # ---------------------------------------------------------------------- commands and ends
 
 
@@ -448,6 +463,7 @@ SCENARIOS = {
     drop_oldest: 2,
     drop_newest: 2,
     both_ways: 2,
+    room_while_receiving: 2,
     commands: 2,
     outcomes: 2,
     flush: 2,

@@ -165,6 +165,106 @@ def test_calls_that_are_turned_off_count(bench):
     assert pipe.due()
 
 
+# ---------------------------------------------------------------------- room and credit, at their exact bounds
+
+
+def test_when_a_waiter_for_room_should_look(bench):
+    """While a ring is owed: if there is much room. At rest: if there is any."""
+    pipe = bench.open(zmq.PUSH, out=8)
+    seen = []
+    for message in numbers(8):
+        seen.append(pipe.wakes())
+        assert pipe.try_push(message, None, 0)
+    assert [*seen, pipe.wakes()] == [True] * 6 + [False] * 3
+    assert not pipe.try_push(b"8", None, 0)
+    bench.step(5)  # nobody takes them, and the ring is paid
+    assert (pipe.pending(), pipe.wakes()) == (8, False)
+    pipe = bench.open(zmq.PUSH, out=8)
+    for message in numbers(7):
+        assert pipe.try_push(message, None, 0)
+    assert not pipe.wakes()
+    bench.step(5)
+    assert (pipe.pending(), pipe.wakes()) == (7, True)
+
+
+def test_a_little_room_wakes_waiters_that_are_more_than_a_quarter(bench):
+    pipe = bench.open(zmq.PUSH, out=8)
+    for message in numbers(6):
+        assert pipe.try_push(message, None, 0)
+    pipe.listen_for_room(None, 2)
+    assert not pipe.wakes()
+    pipe.listen_for_room(None, 3)
+    assert pipe.wakes()
+
+
+def test_credit_is_asked_for_once(bench):
+    """Once the owning thread has been told of the room, the gets that follow leave it alone."""
+    source, pipe = bench.pair(in_=4)
+    assert source.offer_many(numbers(8), 0) == 8
+    bench.until(lambda: pipe.waiting() == 4)
+    bench.step(5)
+    touches = pipe.counts().touches
+    assert [pipe.try_pop(0) for _ in range(4)] == numbers(4)
+    bench.until(lambda: pipe.waiting() == 4)
+    assert pipe.counts().touches == touches + 1
+
+
+def test_a_get_asks_for_nothing_while_there_is_credit(bench):
+    pipe = bench.receiver(3, in_=10)
+    bench.step(5)
+    touches = pipe.counts().touches
+    assert [pipe.take(), pipe.take_now(), pipe.try_pop(0)] == numbers(3)
+    bench.step(5)
+    assert pipe.counts().touches == touches
+
+
+def test_credit_is_asked_for_when_half_of_the_places_are_free(bench):
+    for in_, kept in ((4, 2), (5, 2), (1, 0)):
+        source, pipe = bench.pair(in_=in_)
+        assert source.offer_many(numbers(10), 0) == 10
+        bench.until(lambda pipe=pipe, in_=in_: pipe.waiting() == in_)
+        bench.step(5)
+        touches = pipe.counts().touches
+        for left in range(in_ - 1, -1, -1):
+            assert pipe.try_pop(0) is not None
+            bench.step(5)
+            if left == kept:
+                break
+            assert (pipe.waiting(), pipe.counts().touches) == (left, touches)
+        assert (pipe.waiting(), pipe.counts().touches) == (in_, touches + 1)
+
+
+def test_a_limit_that_changes(bench):
+    """Nothing is received while it is 0, and what it allows is received at once when it grows."""
+    source, pipe = bench.pair(in_=4)
+    assert source.offer_many(numbers(20), 0) == 20
+    bench.until(lambda: pipe.waiting() == 4)
+    pipe.limit_waiting(0)
+    assert pipe.take_many(3) == numbers(3)
+    bench.step(10)
+    assert pipe.waiting() == 1
+    assert pipe.take_now() == b"3"
+    bench.step(10)
+    assert pipe.waiting() == 0
+    pipe.limit_waiting(6)
+    bench.until(lambda: pipe.waiting() == 6)
+    bench.step(10)
+    assert pipe.waiting() == 6
+    pipe.limit_waiting(11)  # more than half of it waits, so this is not worth a wake-up
+    bench.step(10)
+    assert pipe.waiting() == 6
+    pipe.limit_waiting(12)
+    bench.until(lambda: pipe.waiting() == 12)
+    assert pipe.take_many(20) == numbers(4, 16)
+
+
+def test_a_look_leaves_the_message_and_what_is_reserved(bench):
+    pipe = bench.receiver(2)
+    assert [pipe.try_peek(2), pipe.try_peek(1), pipe.try_peek(0), pipe.waiting()] == [None, b"0", b"0", 2]
+    assert [pipe.try_pop(0), pipe.try_pop(0)] == numbers(2)
+    assert pipe.try_peek(0) is None
+
+
 # ---------------------------------------------------------------------- many at once
 
 
@@ -865,6 +965,23 @@ def test_nothing_is_pushed_when_the_owning_thread_has_looked_for_the_last_time(b
     assert [pipe.offer(b"0"), pipe.offer_now(b"0"), pipe.try_push(b"0", reply, 0), pipe.push_over(b"0")] == [False] * 4
     assert pipe.pending() == 0
     assert reply not in bench.done
+
+
+def test_what_was_withdrawn_is_the_last(bench):
+    """The hub side withdraws when it gives up the owning thread: nothing is pushed from then on."""
+    for options in ({}, {"out_bytes": 100}):
+        pipe = bench.make(**options)
+        pipe.watch_writable(None)
+        assert pipe.try_push(b"0", reply := bench.reply(), 0)
+        assert pipe.offer(b"1")
+        assert not pipe.finished
+        assert pipe.withdraw() == [(b"0", reply), (b"1", None)]
+        assert pipe.finished
+        assert not pipe.takes_more
+        assert not pipe.wakes()
+        late = [pipe.offer(b"2"), pipe.offer_now(b"2"), pipe.try_push(b"2", None, 0), pipe.push_over(b"2")]
+        assert [*late, pipe.offer_many([b"2"], 0), pipe.try_send(b"2", bench.reply())] == [False] * 4 + [0, False]
+        assert (pipe.pending(), pipe.pending_bytes(), pipe.withdraw()) == (0, 0, [])
 
 
 # ---------------------------------------------------------------------- no memory

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import deque
 
 import pytest
 import zmq
@@ -120,6 +121,75 @@ def test_a_reply_comes_when_libzmq_has_the_message(bench):
         assert socket.recv() == b"x"
 
 
+# ---------------------------------------------------------------------- races for one message
+
+
+class Raced(deque):
+    """Just before the next operation of one name, another thread takes all that is there."""
+
+    def __init__(self, items, name):
+        super().__init__(items)
+        self.taken = None
+        self._name = name
+
+    def popleft(self):
+        self._race("popleft")
+        return super().popleft()
+
+    def __getitem__(self, index):
+        self._race("__getitem__")
+        return super().__getitem__(index)
+
+    def _race(self, name):
+        if name == self._name and self.taken is None:
+            self.taken = list(self)
+            self.clear()
+
+
+@pytest.fixture
+def hub_side():
+    """An engine that runs nothing: pipes alone are looked at."""
+    bench = Bench(None)
+    yield bench
+    bench.end()
+
+
+@pytest.mark.parametrize("in_bytes", [None, 1])
+def test_the_message_that_is_to_be_dropped_has_just_been_got(hub_side, in_bytes):
+    """It is not counted as dropped."""
+    pipe = hub_side.make(zmq.PULL, in_=1, overflow="drop_oldest", in_bytes=in_bytes)
+    pipe.deliver(b"0")
+    pipe.incoming = Raced(pipe.incoming, "popleft")
+    pipe.deliver(b"1")
+    assert (pipe.incoming.taken, pipe.received, pipe.dropped, popped(pipe)) == ([b"0"], 2, 0, [b"1"])
+    pipe.deliver(b"2")
+    pipe.deliver(b"3")
+    assert (pipe.received, pipe.dropped, popped(pipe)) == (4, 1, [b"3"])
+
+
+def test_a_putter_takes_its_message_back_while_all_are_withdrawn(hub_side):
+    pipe = hub_side.make()
+    push(pipe, b"0")
+    pipe.outgoing = Raced(pipe.outgoing, "popleft")
+    assert pipe.withdraw() == []
+    assert [frames for frames, _ in pipe.outgoing.taken] == [b"0"]
+
+
+@pytest.mark.parametrize(("way", "arguments", "none"), [
+    ("try_pop", (0,), None), ("take", (), None), ("take_now", (), None), ("take_many", (3,), []),
+    ("try_peek", (0,), None),
+])  # fmt: skip
+def test_another_thread_was_faster(hub_side, way, arguments, none):
+    """There is no message, and no error."""
+    pipe = hub_side.make(zmq.PULL)
+    pipe.deliver(b"0")
+    pipe.incoming = Raced(pipe.incoming, "__getitem__" if way == "try_peek" else "popleft")
+    assert getattr(pipe, way)(*arguments) == none
+    assert pipe.incoming.taken == [b"0"]
+    pipe.deliver(b"1")
+    assert popped(pipe) == [b"1"]
+
+
 # ---------------------------------------------------------------------- the serve/park rule
 
 
@@ -143,6 +213,17 @@ def test_a_parked_socket_is_not_looked_at_again(bench):
         bench.until(lambda: pipe.waiting())
         assert pipe in served
         assert stuck not in served
+
+
+def test_a_turn_that_has_received_all_is_the_last(bench):
+    """It looks at the socket's events again, for what they said before is used up."""
+    pipe, endpoint = bench.open(zmq.PULL, bind=[inproc()])
+    with peer(bench, zmq.PUSH, connect=endpoint) as socket:
+        bench.settle()
+        socket.send(b"0")
+        bench.step(2)  # one to see the descriptor, one to serve
+        assert popped(pipe) == [b"0"]
+        assert not bench.engine._ready
 
 
 @pytest.mark.parametrize("eats", ["get_option", "set_option"])
@@ -396,6 +477,34 @@ def test_a_router_with_mandatory_waits_for_a_full_peer(bench):
             while full.poll(0):
                 got.append(full.recv())
         assert got == numbers(5)
+
+
+def test_two_refusals_that_are_not_in_a_row_are_no_stall(bench):
+    """POLLOUT was there: the peer made room just after the refusal. So each is sent in the next turn."""
+    pipe, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
+    with peer(bench, zmq.PAIR, connect=endpoint) as socket:
+        bench.settle()
+        fail_at(pipe, "send_frame", 1, 3, 5, error=zmq.Again)
+        for message in numbers(3):
+            push(pipe, message)
+            bench.step()
+            assert (pipe.pending(), len(bench.engine._ready), bench.engine._stalled) == (1, 1, {})
+            bench.step()
+            assert (pipe.pending(), bench.engine._stalled) == (0, {})
+            assert socket.recv() == message
+
+
+def test_two_refusals_in_a_row_are_a_stall(bench):
+    pipe, endpoint = bench.open(zmq.PAIR, bind=[inproc()])
+    with peer(bench, zmq.PAIR, connect=endpoint) as socket:
+        bench.settle()
+        fail_at(pipe, "send_frame", 1, 2, error=zmq.Again)
+        push(pipe, b"0")
+        bench.step(2)
+        assert (pipe.pending(), len(bench.engine._ready), list(bench.engine._stalled)) == (1, 0, [pipe])
+        bench.until(lambda: not pipe.pending())
+        assert bench.engine._stalled == {}
+        assert socket.recv() == b"0"
 
 
 def test_a_router_with_mandatory_refuses_strangers(bench):
@@ -914,14 +1023,18 @@ def test_a_socket_that_fails_in_the_middle_of_a_turn(bench):
         assert popped(pipe) == [b"1", b"2"]
 
 
-def fail_at(pipe, name, nth):
-    """Have the n-th call of a method of the socket fail as if the socket were gone."""
+def gone():
+    return zmq.ZMQError(zmq.ENOTSOCK)
+
+
+def fail_at(pipe, name, *numbers_of_calls, error=gone):
+    """Have some calls of a method of the socket fail, by default as if the socket were gone."""
     method = getattr(pipe, name)
     calls = itertools.count(1)
 
     def call(*args):
-        if next(calls) == nth:
-            raise zmq.ZMQError(zmq.ENOTSOCK)
+        if next(calls) in numbers_of_calls:
+            raise error()
         return method(*args)
 
     setattr(pipe, name, call)
@@ -1041,6 +1154,21 @@ def test_mail_wakes_it(bench):
     bench.step()
     assert reply in bench.done
     assert ring()
+
+
+def test_a_ring_is_answered(bench):
+    """Its descriptor is not readable any more. A sleep is counted, a look is none."""
+    asleep(bench)
+    reply = bench.post("ping")
+    assert readable(bench.engine.mailbox)
+    bench.until(lambda: reply in bench.done)
+    bench.step()
+    assert not readable(bench.engine.mailbox)
+    wakeups = bench.engine.wakeups
+    bench.step(3)
+    assert bench.engine.wakeups == wakeups
+    bench.step(2, timeout=0.001)
+    assert bench.engine.wakeups == wakeups + 2
 
 
 def test_it_is_quiet_only_while_nothing_is_under_way():

@@ -65,6 +65,7 @@ static const Scenario kScenarios[] = {
     {"put_back_and_block", 3, put_back_and_block, 0},
     {"put_back_and_drop", 3, put_back_and_drop, 0},
     {"both_ways", 2, both_ways, 0},
+    {"room_while_receiving", 2, room_while_receiving, 0},
     {"two_sockets", 3, two_sockets, 0},
     {"mail", 3, mail, 0},
     {"mail_and_messages", 2, mail_and_messages, 0},

@@ -244,6 +244,18 @@ inline void both_ways(World &w) {
     };
 }
 
+// The peer makes room as the owner receives, which uses up the edge of that, and the credit is used up, too.
+inline void room_while_receiving(World &w) {
+    w.make_both_ways(2, 1, 0);
+    w.start();
+    w.spawn_hub([&w] { MUST(w.try_put("a0")); });
+    scheduler.spawn("peer", [&w] {
+        w.push.arrive("b0");
+        w.push.make_room(1);
+    });
+    w.check = [&w] { MUST(w.sent() == numbered('a', 1)); };
+}
+
 // Two sockets, of which one is touched while the owner takes the other from the list.
 inline void two_sockets(World &w) {
     w.make_out(2);

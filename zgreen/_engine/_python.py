@@ -104,7 +104,6 @@ class PythonEngine(Commands):
     def _ignore(self, target: Pipe | Farewell) -> None:
         self._poller.unregister(target.fd)
         if isinstance(target, Pipe):
-            target.closing = True
             self._closing.discard(target)
             self._stalled.pop(target, None)
 
