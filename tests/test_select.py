@@ -245,6 +245,24 @@ def test_a_selector_that_never_waits_lets_others_run(make):
 # ---------------------------------------------------------------- who leaves takes nothing
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_select_that_had_its_message_in_time_leaves_no_timer(make, kind):
+    """Else Empty would come out of whatever the greenlet does later."""
+    [s] = make(kind)
+    before = timers()
+    selecting = gevent.spawn(zgreen.select, s.source, timeout=LIMIT)
+    wait_for(s.waiters, "the caller to stand in line")
+    [timer] = timers() - before
+    s.put("a")
+    assert text(selecting.get(timeout=LIMIT)[1]) == "a"
+    assert not timer.pending
+
+
+def timers():
+    """All gevent.Timeouts that are yet to come."""
+    return {one for one in gc.get_objects() if isinstance(one, gevent.Timeout) and one.pending}
+
+
 @pytest.mark.parametrize("how", ["timeout", "gevent.Timeout", "kill"])
 def test_leaving_leaves_nobody_and_takes_nothing(make, how):
     sources = make(*KINDS)
