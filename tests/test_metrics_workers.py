@@ -67,6 +67,11 @@ def pids(gunicorn):
     return {int(labels["pid"]) for labels, _ in scrape(gunicorn).get("zgreen_pump_channels", [])}
 
 
+def shares(gunicorn):
+    """What each living worker has sent, by its pid."""
+    return {labels["pid"]: value for labels, value in scrape(gunicorn).get("zgreen_worker_sent_messages", [])}
+
+
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
 def test_four_workers(tmp_path, preload):
     """Also of workers that have ended: what they sent stays in the sum, and their gauges go."""
@@ -84,6 +89,8 @@ def test_four_workers(tmp_path, preload):
             assert [sent(gunicorn) for _ in range(6)] == [40] * 6
             first = gunicorn.workers
             assert pids(gunicorn) <= {int(pid) for pid in first}
+            assert set(shares(gunicorn)) <= first
+            assert sum(shares(gunicorn).values()) == 40
             gunicorn.process.send_signal(signal.SIGHUP)
             gunicorn.workers = gunicorn.new_workers(first)
             for pid in first:
@@ -94,6 +101,8 @@ def test_four_workers(tmp_path, preload):
             wait_for(lambda: sent(gunicorn) == 60)
             assert [sent(gunicorn) for _ in range(6)] == [60] * 6
             wait_for(lambda: pids(gunicorn) <= {int(pid) for pid in gunicorn.workers})
+            assert set(shares(gunicorn)) <= gunicorn.workers
+            assert sum(shares(gunicorn).values()) == 20
             assert "Traceback" not in gunicorn.log, gunicorn.log
         assert len([pull.recv() for _ in range(60)]) == 60
 
@@ -130,7 +139,26 @@ def test_wrong_intervals(interval, error):
 
 
 def test_the_names_are_those_of_one_process(tmp_path, pump):
-    """Of pumps; and the values are those of the statistics."""
+    """Of pumps; and the values are those of the statistics, of all workers and of each."""
+    families = recorded(tmp_path)
+    mine = {f.name: f.type for f in Collector(pump).collect() if f.name.startswith("zgreen_pump_")}
+    only_of_one_process = {"zgreen_pump", "zgreen_pump_up", "zgreen_pump_refusals"}
+    of_all = {name: family.type for name, family in families.items() if not name.startswith("zgreen_worker_")}
+    assert of_all == {name: kind for name, kind in mine.items() if name not in only_of_one_process}
+    of_each = {name: family.type for name, family in families.items() if name.startswith("zgreen_worker_")}
+    assert of_each == {name.replace("pump", "worker", 1): "gauge" for name, kind in of_all.items() if kind == "counter"}
+    (sent,) = families["zgreen_pump_sent_bytes"].samples
+    assert (sent.labels, sent.value) == ({"pump": "one"}, 9)
+    (share,) = families["zgreen_worker_sent_bytes"].samples
+    assert (set(share.labels), share.value) == ({"pump", "pid"}, 9)
+    (drops,) = families["zgreen_pump_drops"].samples
+    assert (drops.labels, drops.value) == ({"pump": "one", "cause": "drop_newest"}, 2)
+    (share,) = families["zgreen_worker_drops"].samples
+    assert (set(share.labels), share.value) == ({"pump", "cause", "pid"}, 2)
+
+
+def recorded(folder):
+    """The families of a process that has sent and dropped messages, by their names."""
     status, out, err = run(
         """
         import zgreen, zgreen.metrics, zmq
@@ -146,23 +174,16 @@ def test_the_names_are_those_of_one_process(tmp_path, pump):
         answer = zgreen.metrics.application()({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *args: None)
         print(b"".join(answer).decode())
         """,
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)},
     )
     assert status == 0, err
-    families = {family.name: family for family in text_string_to_metric_families(out)}
-    mine = {f.name: f.type for f in Collector(pump).collect() if f.name.startswith("zgreen_pump_")}
-    only_of_one_process = {"zgreen_pump", "zgreen_pump_up", "zgreen_pump_refusals"}
-    assert {name: family.type for name, family in families.items()} == {
-        name: kind for name, kind in mine.items() if name not in only_of_one_process
-    }
-    assert families["zgreen_pump_sent_bytes"].samples[0].value == 9
-    drops = families["zgreen_pump_drops"].samples[0]
-    assert (drops.labels, drops.value) == ({"pump": "one", "cause": "drop_newest"}, 2)
+    return {family.name: family for family in text_string_to_metric_families(out)}
 
 
-def test_the_dashboard_knows_the_names(pump):
+def test_the_dashboard_knows_the_names(pump, tmp_path):
     board = json.loads((ROOT / "docs" / "grafana.json").read_text())
-    names = {sample for family in Collector(pump).collect() for sample in sample_names(family)}
+    families = [*Collector(pump).collect(), *recorded(tmp_path).values()]
+    names = {sample for family in families for sample in sample_names(family)}
     asked = set()
     for panel in board["panels"]:
         for target in panel["targets"]:

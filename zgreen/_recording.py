@@ -38,6 +38,16 @@ class Recorder:
             field: Gauge(f"zgreen_pump_{name}", text, ["pump"], registry=None, multiprocess_mode="liveall")
             for field, name, text in (*GAUGES, *OF_PUMPS)
         }
+        # What each living worker has counted. The counters above cannot have its label, because a worker's series ends
+        # with it, and the sum over the workers would fall.
+        self._shares = {
+            field: Gauge(f"zgreen_worker_{name}", text, ["pump"], registry=None, multiprocess_mode="liveall")
+            for field, name, text in (*COUNTERS, *COUNTERS_OF_PUMPS)
+        }
+        self._shares_by_cause = {
+            field: Gauge(f"zgreen_worker_{name}", text, ["pump", "cause"], registry=None, multiprocess_mode="liveall")
+            for field, name, text in CAUSES
+        }
         self._written: WeakKeyDictionary[Pump, PumpStatistics] = WeakKeyDictionary()
 
     def record(self) -> None:
@@ -46,10 +56,12 @@ class Recorder:
             now, before = pump.statistics(), self._written.get(pump)
             for field, counter in self._counters.items():
                 _add(counter.labels(pump.name), getattr(now, field), getattr(before, field, 0))
+                self._shares[field].labels(pump.name).set(getattr(now, field))
             for field, counter in self._causes.items():
                 was: Mapping[str, int] = getattr(before, field, {})
                 for cause, number in getattr(now, field).items():
                     _add(counter.labels(pump.name, cause), number, was.get(cause, 0))
+                    self._shares_by_cause[field].labels(pump.name, cause).set(number)
             for field, gauge in self._gauges.items():
                 gauge.labels(pump.name).set(getattr(now, field))
             self._written[pump] = now

@@ -116,7 +116,8 @@ def record(interval: float = 1.0) -> None:
     :raises TypeError, ValueError: *interval* is no number of seconds above 0.
 
     The names are those of :class:`Collector`. Counters are sums over all workers since the folder was made, those that
-    have gone included; so they never go down. Gauges are there for each living worker, with its process id as ``pid``.
+    have gone included; so they never go down. Gauges are there for each living worker, with its process id as ``pid``;
+    so is what each living worker has counted by itself, as ``zgreen_worker_*`` in the place of ``zgreen_pump_*_total``.
     There are no ``zgreen_channel_*``. A worker that is killed takes along what it counted in its last *interval*.
     """
     if interval is None:
