@@ -9,7 +9,19 @@ import pytest
 import zmq
 
 import zgreen
-from zgreen._arguments import check_endpoint, check_seconds, check_timeout, endpoints_of
+from zgreen._arguments import (
+    OVERFLOWS,
+    check_endpoint,
+    check_limit,
+    check_maxsize,
+    check_overflow,
+    check_seconds,
+    check_timeout,
+    endpoints_of,
+    options_of,
+    topic_of,
+    topics_of,
+)
 
 GOOD = [
     "tcp://127.0.0.1:5555", "tcp://127.0.0.1:0", "tcp://127.0.0.1:65535", "tcp://127.0.0.1:005555", "tcp://*:*",
@@ -164,3 +176,62 @@ def test_text_as_an_option_is_shown_as_it_was_given(pump):
     assert channel.getsockopt(zmq.IDENTITY) == "näme".encode()
     channel.setsockopt(zmq.IDENTITY, "other")
     assert channel.getsockopt(zmq.IDENTITY) == b"other"
+
+
+@pytest.mark.once
+def test_topics():
+    """None: no topic. Text is sent as UTF-8; "" is a topic, that of all messages."""
+    assert topic_of("näme") == topic_of("näme".encode()) == "näme".encode()
+    assert [topics_of(value) for value in (None, "", b"", "ab", b"ab")] == [(), (b"",), (b"",), (b"ab",), (b"ab",)]
+    assert topics_of(["a", b"b"]) == topics_of(iter(("a", b"b"))) == (b"a", b"b")
+    assert topics_of([]) == ()
+    for check, value in ((topic_of, None), (topic_of, 1), (topics_of, 1), (topics_of, [1]), (topics_of, [["a"]])):
+        with pytest.raises(TypeError, match="topic"):
+            check(value)
+
+
+@pytest.mark.once
+def test_options():
+    assert options_of(None) == options_of({}) == ()
+    assert options_of({zmq.SNDHWM: 5, int(zmq.LINGER): 0}) == ((int(zmq.SNDHWM), 5), (int(zmq.LINGER), 0))
+    for value in ([(zmq.SNDHWM, 5)], 5, "SNDHWM"):
+        with pytest.raises(TypeError, match=f"options must be a mapping .*, not {type(value).__name__}"):
+            options_of(value)
+    for option in ("SNDHWM", True, 1.0, None):
+        with pytest.raises(TypeError, match="an option is one of zmq's constants"):
+            options_of({option: 1})
+
+
+@pytest.mark.once
+def test_endpoints():
+    assert endpoints_of("bind", None) == endpoints_of("bind", []) == ()
+    assert endpoints_of("bind", iter(["inproc://a", "inproc://b"])) == ("inproc://a", "inproc://b")
+    for value in (5, [5], [b"inproc://a"]):
+        with pytest.raises(TypeError, match=r"^bind must be"):
+            endpoints_of("bind", value)
+
+
+@pytest.mark.once
+def test_sizes_and_limits():
+    assert [check_maxsize("maxsize", value) for value in (None, 1, 10**9)] == [None, 1, 10**9]
+    check_limit(1)
+    for check in (lambda value: check_maxsize("limit", value), check_limit):
+        for value in (0, -1):
+            with pytest.raises(ValueError, match=f"^limit must be 1 or more, not {value}"):
+                check(value)
+        for value in (True, False, 1.0, "1", b"1"):
+            with pytest.raises(TypeError, match=f"^limit must be an int.*, not {type(value).__name__}"):
+                check(value)
+    with pytest.raises(TypeError, match="NoneType"):
+        check_limit(None)
+
+
+@pytest.mark.once
+def test_what_becomes_of_messages_without_room():
+    for value in OVERFLOWS:
+        check_overflow(value, OVERFLOWS)
+    for value in ("BLOCK", "", None, 1, "drop"):
+        with pytest.raises(
+            ValueError, match=f"^overflow must be one of block, drop_oldest, drop_newest, not {value!r}$"
+        ):
+            check_overflow(value, OVERFLOWS)

@@ -220,6 +220,28 @@ def test_a_socket_without_a_linger_of_its_own_is_closed_at_once(bench):
     assert pipe.fd == -1
 
 
+def test_a_close_ends_when_the_last_message_is_sent(bench):
+    """The linger is a limit, no pause."""
+    endpoint = inproc()
+    pipe = bench.open(zmq.PUSH, bind=[endpoint])
+    push(pipe, *numbers(3))
+    closing = bench.post("close", pipe, 100 * LIMIT, 100 * LIMIT)
+    bench.step(5)
+    assert closing not in bench.done
+    with peer(bench, zmq.PULL, connect=endpoint) as socket:
+        bench.until(lambda: closing in bench.done, "the close")
+        assert closing.value == (0, 0)
+        assert [socket.recv() for _ in range(3)] == numbers(3)
+
+
+def test_a_second_close_does_not_lengthen_the_linger(bench):
+    pipe = bench.open(zmq.PUSH)
+    push(pipe, b"x")
+    closes = [bench.post("close", pipe, linger, LIMIT) for linger in (0.05, 100 * LIMIT)]
+    bench.until(lambda: set(closes) <= set(bench.done), "both closes")
+    assert [closing.value for closing in closes] == [(1, 0), (1, 0)]
+
+
 def test_the_end_rings_both_bells(bench):
     """Foreign threads that wait for room or for a message learn of the end in this way."""
     pipe = bench.open(zmq.PAIR, out=1)

@@ -187,6 +187,19 @@ def test_when_a_waiter_for_room_should_look(bench):
     assert (pipe.pending(), pipe.wakes()) == (7, True)
 
 
+def test_a_turn_that_leaves_the_queue_full_rings_nobody(bench):
+    rings = Rings(bench)
+    pipe = bench.open(zmq.PUSH, out=2)
+    pipe.listen_for_room(rings.bell, 1)
+    assert pipe.try_push(b"0", None, 0)
+    assert pipe.try_push(b"1", reply := bench.reply(), 0)
+    bench.step(5)
+    assert (pipe.pending(), rings.number, pipe.counts().rings) == (2, 0, 0)
+    assert bench.ask("take_back", pipe, reply)
+    bench.step(5)
+    assert rings.number == 0  # its place comes free when its turn comes
+
+
 def test_a_little_room_wakes_waiters_that_are_more_than_a_quarter(bench):
     pipe = bench.open(zmq.PUSH, out=8)
     for message in numbers(6):
@@ -1077,7 +1090,7 @@ from test_pipe import Bench
 
 MIB = 1 << 20
 bench = Bench()
-source, pipe = bench.pair(overflow="drop_oldest", in_bytes=100 * MIB)
+source, pipe = bench.pair(overflow="drop_oldest", in_bytes=20 * MIB)
 for size in (12, 30):
     assert source.try_push(bytes(size * MIB), None, 0)
     bench.until(lambda: not source.pending())

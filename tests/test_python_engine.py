@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -652,6 +653,39 @@ def test_a_peer_that_goes_between_two_frames(bench):
         seen.add("refused" if refused else "swallowed")
     if len(seen) < 2:
         pytest.skip(f"libzmq has only {seen} in {LIMIT / 2:g} s")
+
+
+@pytest.mark.parametrize(("kind", "refused", "rest"), [
+    (zmq.PUSH, 0, ""), (zmq.PUSH, 1, "cd"), (zmq.PUSH, 2, "d"), (zmq.PUSH, 3, ""), (zmq.DEALER, 1, "cd"),
+    (zmq.REQ, 1, "cd"), (zmq.PAIR, 0, ""), (zmq.PAIR, 1, ""), (zmq.PAIR, 3, ""),
+])  # fmt: skip
+def test_what_libzmq_is_given_after_it_has_refused_a_frame(kind, refused, rest):
+    """The rest of the message, which it swallows. Not if it has refused the first one, or the last one: then it would
+    send the rest as a message. A PAIR swallows nothing."""
+    given = []
+
+    def send(frame, flags):
+        assert flags & zmq.DONTWAIT
+        given.append(frame.decode() + ("+" if flags & zmq.SNDMORE else "."))
+        if len(given) == refused + 1:
+            raise zmq.Again
+
+    with pytest.raises(zmq.Again):
+        _python._send_parts(SimpleNamespace(kind=int(kind), send_frame=send), (b"a", b"b", b"c", b"d"))
+    marks = {"a": "a+", "b": "b+", "c": "c+", "d": "d."}
+    assert given == [marks[frame] for frame in "abcd"[: refused + 1] + rest]
+
+
+@pytest.mark.parametrize("kind", [zmq.PUSH, zmq.PAIR])
+def test_a_message_whose_first_frame_is_refused_is_sent_whole(bench, kind):
+    """The peer has made room since."""
+    pipe, endpoint = bench.open(kind, bind=[inproc()])
+    with peer(bench, zmq.PULL if kind == zmq.PUSH else kind, connect=endpoint) as socket:
+        bench.settle()
+        fail_at(pipe, "send_frame", 1, error=zmq.Again)
+        push(pipe, (b"a", b"b", b"c"), b"d")
+        bench.until(lambda: not pipe.pending())
+        assert [socket.recv_multipart(), socket.recv_multipart()] == [[b"a", b"b", b"c"], [b"d"]]
 
 
 NO_MEMORY = """

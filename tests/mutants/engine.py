@@ -116,7 +116,7 @@ _PYTHON = [
     Mutant("_engine/_python.py", "        pipe.sent_bytes += len(frames)", "        pipe.sent_bytes += 0 * len(frames)", "test_statistics.py"),
     Mutant("_engine/_python.py", "            pipe.refused += 1\n", "            pass\n", "test_python_engine.py -k refuse", quick=True),
     Mutant("_engine/_python.py", "        elif error is not None:\n            self._hub.send(", "        elif False:\n            self._hub.send(", "test_python_engine.py -k refuse", quick=True),
-    Mutant("_engine/_python.py", "                pipe.peak_waiting = max(pipe.peak_waiting, len(pipe.incoming))\n", "", "test_statistics.py"),
+    Mutant("_engine/_python.py", "                pipe.peak_waiting = max(pipe.peak_waiting, len(pipe.incoming))\n", "", "test_pipe.py -k counts"),
     Mutant("_engine/_python.py", "if i and error.errno == zmq.EAGAIN and pipe.kind != _PAIR:", "if error.errno == zmq.EAGAIN and pipe.kind != _PAIR:", ENGINE),
     Mutant("_engine/_python.py", "if i and error.errno == zmq.EAGAIN and pipe.kind != _PAIR:", "if i and error.errno == zmq.EAGAIN:", ENGINE),
     Mutant("_engine/_python.py", "for rest in range(i + 1, last + 1):", "for rest in range(i, last + 1):", ENGINE),
