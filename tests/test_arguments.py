@@ -75,6 +75,12 @@ def test_an_endpoint_without_a_transport_is_told_what_is_missing(endpoint):
     assert str(caught.value) == f"connect {endpoint!r} has no transport: write 'tcp://{endpoint}'"
 
 
+@pytest.mark.parametrize("endpoint", [b"tcp://127.0.0.1:5555", bytearray(b"tcp://127.0.0.1:5555")])
+def test_an_endpoint_of_bytes_is_told_to_be_a_str(endpoint):
+    with pytest.raises(TypeError, match=f"connect must be a str like .*, not {type(endpoint).__name__}$"):
+        endpoints_of("connect", endpoint)
+
+
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:99999", "localhost:5555"])
 def test_all_that_take_an_endpoint_check_it(pump, endpoint):
     channel = zgreen.Channel("PULL", pump=pump)

@@ -67,7 +67,7 @@ def endpoints_of(name: str, value: Any) -> tuple[str, ...]:
     """None, one endpoint, or an iterable of them."""
     if value is None:
         return ()
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes, bytearray)):  # bytes are refused, and not taken for an iterable of numbers
         return (check_endpoint(name, value),)
     try:
         values = tuple(value)
