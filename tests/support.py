@@ -106,6 +106,11 @@ def script(code, *args, path=None, env_warnings=None, **options):
     return subprocess.Popen(command, **options)
 
 
+def unmeasured():
+    """The environment for a process that coverage must not measure: it imports gevent there, or takes its time."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def finish(process, limit=LIMIT):
     """Wait for a process from `script`; returns (exit status, stdout, stderr). One that does not end is a failure."""
     try:

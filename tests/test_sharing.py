@@ -397,13 +397,17 @@ def test_a_thread_with_the_number_of_an_ended_one_is_another_one():
                     assert "thread" in str(error), error
             return get_ident()
 
-        number, fan, queue = in_thread(make)
-        for attempt in range(1000):
-            used = in_thread(use)
-            assert isinstance(used, int), used
-            if used == number:
+        def use_in_threads(number):
+            """What so many threads that live at once have used, as the system chooses among the numbers that are free."""
+            used = [use()]
+            return used + in_thread(lambda: use_in_threads(number - 1)) if number else used
+
+        for attempt in range(100):
+            number, fan, queue = in_thread(make)
+            used = in_thread(lambda: use_in_threads(64))
+            if number in used:
                 break
-        print("the number came again:", used == number)
+        print("the number came again:", number in used)
         import os; os._exit(0)  # the pumps of threads that have ended are another matter
     """
     assert run(code) == (0, "the number came again: True\n", "")
