@@ -317,6 +317,45 @@ def test_the_marks_count_what_is_prefetched(context):
     assert [other.recv() for _ in range(sent)] == [b"x" * 10] * sent
 
 
+def sent_without_a_wait(socket, at_most=100):
+    """How many messages the socket takes with NOBLOCK, the owning thread having done its part after each."""
+    for number in range(at_most):
+        try:
+            socket.send(b"%d" % number, zmq.NOBLOCK)
+        except zmq.Again:
+            return number
+        socket._core.serve()
+    return at_most
+
+
+def test_a_mark_of_1_holds_one_message_on_either_side(context):
+    """And one more is in libzmq's queue of the peer."""
+    one, peer = context.socket(zmq.PUSH), context.socket(zmq.PULL, socket_class=plain.Socket)
+    one.sndhwm = peer.rcvhwm = 1
+    one.linger = 0  # of what is sent here nothing is received
+    one.bind("inproc://mark")
+    peer.connect("inproc://mark")
+    assert one.poll(LIMIT * 1000, zmq.POLLOUT)
+    assert sent_without_a_wait(one) == 3
+    peer.close()
+
+
+def test_what_is_accepted_after_the_peers_have_gone_goes_to_the_next(context):
+    one, peer = context.socket(zmq.PUSH), context.socket(zmq.PULL, socket_class=plain.Socket)
+    one.sndhwm, peer.rcvhwm, one.linger = 10, 1, 0
+    one.bind("inproc://gone")
+    peer.connect("inproc://gone")
+    assert one.poll(LIMIT * 1000, zmq.POLLOUT)
+    assert sent_without_a_wait(one, 6) == 6  # so libzmq is full: its half of the mark, and one in the queue of the peer
+    peer.disconnect("inproc://gone")
+    one._core.serve()
+    assert sent_without_a_wait(one) == 5
+    other = context.socket(zmq.PULL)
+    other.connect("inproc://gone")
+    assert [other.recv() for _ in range(5)] == [b"%d" % number for number in range(5)]
+    peer.close()
+
+
 def test_marks_are_taken_at_the_first_bind(context):
     one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
     other.bind("inproc://late")

@@ -24,6 +24,9 @@ _CORE = _in(
     ("                except Empty:\n                    self.look()\n", "                except Empty:\n                    pass\n"),
     ("        self.closed = True\n        self._open_short_ways()", "        self.closed = True"),
 ) + _in(
+    "_readiness.py", SOCKET,
+    ("            self._signaler.drain()\n", ""),
+) + _in(
     "_handing.py", SOCKET,
     ("        finally:\n            self.calls.discard(call)", "        finally:\n            pass"),
     ("        except BaseException:\n            lanes.link.replies.discard(call.reply)\n            raise", "        except ZeroDivisionError:\n            raise"),
