@@ -398,8 +398,7 @@ def test_a_thread_with_the_number_of_an_ended_one_is_another_one():
             return get_ident()
 
         def use_in_threads(number):
-            """What so many threads that live at once have used, as the system chooses among the numbers that are free."""
-            used = [use()]
+            used = [use()]  # of threads that all live at once, as the system chooses among the numbers that are free
             return used + in_thread(lambda: use_in_threads(number - 1)) if number else used
 
         for attempt in range(100):
