@@ -548,3 +548,15 @@ def test_the_reserve_is_made_before_a_socket_is_opened(bench):
     assert caught.value.errno == errno.EMFILE
     del bench.engine._farewells.reserve.fill
     bench.ask("open", pipe, Plan(None, int(zmq.PULL), (), None, (), ()))
+
+
+@pytest.mark.parametrize("first", ["publisher", "subscriber"])
+def test_a_subscriber_that_is_closed_beside_its_publisher_does_not_wait_for_its_linger(bench, first):
+    """libzmq itself often waits for the whole linger if the publisher is the first one."""
+    for _ in range(5):
+        pub = bench.open(zmq.XPUB, bind=[ANY])
+        sub = bench.open(zmq.SUB, connect=[endpoint_of(pub.socket)], options=[(zmq.SUBSCRIBE, b"a")])
+        bench.until(lambda pub=pub: pub.waiting())
+        pipes = [pub, sub] if first == "publisher" else [sub, pub]
+        replies = [bench.close(pipe, 1000.0) for pipe in pipes]
+        bench.until(lambda replies=replies: all(reply.value for reply in replies))

@@ -27,6 +27,11 @@ _MARGIN = 0.1
 # Seconds beyond the linger after which a socket that has not ended is left to libzmq.
 _GRACE = 1.0
 
+# Seconds that libzmq may send for a SUB, at most. A SUB holds nothing that its publisher needs at the end. But if the
+# publisher goes at the same moment, libzmq may throw its own mark of the end away with the queue of the old connection,
+# and then waits for the mark until the linger is over. Not 0, because of the aborts that docs/limits.md describes.
+_OF_A_SUB = 0.1
+
 # Seconds that libzmq's timer may be early: its clock counts whole milliseconds.
 _EARLY = 0.002
 
@@ -43,13 +48,14 @@ _numbers = itertools.count()  # next() is atomic; the endpoint is unique in this
 class End:
     """What the owning thread knows of a pipe's socket for when it is closed; that thread alone uses it."""
 
-    __slots__ = ("asked", "connections", "far", "names", "replies", "unsent")
+    __slots__ = ("asked", "connections", "far", "names", "replies", "subscribes", "unsent")
 
     def __init__(self) -> None:
         self.asked = False  # a close with a linger above 0 was asked for
         self.far = False  # the socket has, or had, an endpoint that is not inproc
         self.names: set[str] = set()  # the inproc names that it has bound
         self.connections: int | None = 0  # to endpoints that are not inproc; None: libzmq does not say how many
+        self.subscribes = False  # it is a SUB
         self.replies: list[Reply] = []  # of the close commands under way
         self.unsent: Unsent | None = None  # what its end has left, once it is over
 
@@ -170,6 +176,8 @@ class Farewell:
         # Before the close: libzmq's timer starts in another thread, and this one may lose its processor.
         now = time.monotonic()
         linger = max(0.0, self._due - now) + (_MARGIN if self.pipe.end.asked else 0.0)
+        if self.pipe.end.subscribes:
+            linger = min(linger, _OF_A_SUB)
         self._timer = now + linger
         self.alarm = now + linger + _GRACE
         if self.fd < 0:

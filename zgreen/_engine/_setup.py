@@ -47,6 +47,7 @@ def set_up(context: zmq.Context[Any], plan: Plan, end: End) -> Socket:
 
     Its endpoints are noted in *end*. Of a socket that was handed over only the last one can be known.
     """
+    end.subscribes = plan.kind == zmq.SUB
     socket: Socket | None = plan.socket
     if socket is None:
         # socket_class: a plain socket even of a zmq.green or zmq.asyncio context
