@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import zmq
-from benches import EngineBench
+from benches import EngineBench, Owner
 from support import LIMIT, inproc, run
 
 from zgreen._engine import _api, choose
+from zgreen._engine._api import Plan
 from zgreen._engine._mailbox import Bell
 
 
@@ -135,6 +136,46 @@ def test_after_a_streak_others_are_due(bench):
     pipe.count_one()
     assert pipe.due()
     assert withdrawn(pipe) == withdrawn(full) == [b"0"]
+
+
+MANY = ("offer_many", "take_many")
+
+
+@pytest.mark.parametrize("way", ["offer", "offer_writable", "take", *MANY])
+def test_the_last_of_a_streak_is_not_refused(bench, way):
+    """The next one is. Each message is counted, and a call that finds none, or is refused, as one."""
+    source, pipe = bench.pair()
+    source.watch_writable(None, 10)
+    bench.until(lambda: source.writable)
+    number = 3 if way in MANY else 1
+    for message in numbers(number):
+        assert source.offer_now(message)
+    bench.until(lambda: pipe.waiting() == number and source.writable)
+
+    def call():
+        if way.startswith("take"):
+            return getattr(pipe, way)(*((5,) if way in MANY else ()))
+        return getattr(source, way)(*((numbers(number), 0) if way in MANY else (b"x",)))
+
+    for _ in range(_api.STREAK - number):
+        source.count_one()
+    assert call()
+    assert not source.due()
+    source.count_one()
+    assert source.due()  # which counts as one
+    for _ in range(_api.STREAK - 1):
+        source.count_one()
+    assert not call()
+    assert source.due()
+    for _ in range(_api.STREAK - 2):
+        source.count_one()
+    source.direct_puts = pipe.direct_gets = False
+    if way == "take_many":  # it finds none
+        pipe.direct_gets = True
+    assert not call()
+    assert not source.due()
+    source.count_one()
+    assert source.due()
 
 
 def test_calls_that_must_not_wait_are_not_held_up(bench):
@@ -276,6 +317,27 @@ def test_a_look_leaves_the_message_and_what_is_reserved(bench):
     assert [pipe.try_peek(2), pipe.try_peek(1), pipe.try_peek(0), pipe.waiting()] == [None, b"0", b"0", 2]
     assert [pipe.try_pop(0), pipe.try_pop(0)] == numbers(2)
     assert pipe.try_peek(0) is None
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+def test_messages_as_frames(bench, multipart):
+    """Each can be got either way."""
+    endpoint = inproc()
+    source = bench.open(zmq.PUSH, bind=(endpoint,))
+    pipe = bench.engine.make_pipe(Owner(), int(zmq.PULL), 10, 10, "block", multipart)
+    pipe.keep_frames()
+    bench.ask("open", pipe, Plan(None, int(zmq.PULL), (), None, (), (endpoint,)))
+    messages = [b"0", (b"1", b"2"), b"3", (b"4", b"5")]
+    assert source.offer_many(messages, 0) == 4
+    bench.until(lambda: pipe.waiting() == 4)
+    assert (pipe.try_pop_frames(4), pipe.waiting()) == (None, 4)
+    for expected in ([b"0"], [b"1", b"2"]):
+        frames = pipe.try_pop_frames(1)
+        assert {type(frame) for frame in frames} == {zmq.Frame}
+        assert [frame.bytes for frame in frames] == expected
+    assert pipe.try_pop(1) == ([b"3"] if multipart else b"3")
+    assert pipe.take_now() == [b"4", b"5"]
+    assert pipe.try_pop_frames(0) is pipe.try_pop(0) is None
 
 
 # ---------------------------------------------------------------------- many at once
@@ -452,6 +514,19 @@ def test_writable_is_kept_for_those_that_ask(bench):
     bench.until(lambda: source.writable)
     assert rings.number > told
     assert source.offer_writable(b"more")
+
+
+def test_it_is_kept_from_the_moment_somebody_asks(bench):
+    """The owning thread is asked to look, once, though there is nothing else for it to do."""
+    source, _ = bench.pair()
+    bench.step(10)
+    touches = source.counts().touches
+    source.watch_writable(None, 1)
+    bench.step(5)
+    assert source.writable
+    source.watch_writable(None, 2)
+    bench.step(5)
+    assert source.counts().touches == touches + 1
 
 
 def test_as_many_as_was_said_may_be_pending_while_it_is_writable(bench):

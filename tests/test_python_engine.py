@@ -176,6 +176,51 @@ def test_a_putter_takes_its_message_back_while_all_are_withdrawn(hub_side):
     assert [frames for frames, _ in pipe.outgoing.taken] == [b"0"]
 
 
+class Ending(deque):
+    """Just after messages have been appended, the owning thread ends: it withdraws the first *number* that are there.
+    It has said before that it would."""
+
+    def __init__(self, pipe, number):
+        super().__init__()
+        self._pipe = pipe
+        self._number = number
+
+    def append(self, item):
+        super().append(item)
+        self._end()
+
+    def extend(self, items):
+        super().extend(items)
+        self._end()
+
+    def _end(self):
+        self._pipe.finished = True
+        for _ in range(self._number):
+            self.popleft()
+
+
+@pytest.mark.parametrize("withdrawn", [0, 1, 2])
+@pytest.mark.parametrize("out_bytes", [None, 100])
+def test_how_many_of_the_last_puts_the_owning_thread_has_taken(hub_side, withdrawn, out_bytes):
+    """Those that it has are put, and it answers for them. Those that it has not are taken back."""
+    pipe = hub_side.make(out_bytes=out_bytes)
+    pipe.outgoing = Ending(pipe, withdrawn)
+    if out_bytes is None:
+        assert pipe.offer_many(numbers(2), 0) == withdrawn
+        assert pipe.pending() == 0
+    if withdrawn == 2:
+        return
+    for way, arguments in (("offer", (b"x",)), ("try_push", (b"x", None, 0)), ("push_over", (b"x",))):
+        pipe = hub_side.make(out_bytes=out_bytes)
+        pipe.outgoing = Ending(pipe, withdrawn)
+        assert getattr(pipe, way)(*arguments) is (withdrawn == 1)
+        assert pipe.pending() == 0
+    pipe = hub_side.make(out_bytes=out_bytes)
+    pipe.outgoing = Ending(pipe, withdrawn)
+    assert pipe.try_send(b"x", reply := hub_side.reply()) is (withdrawn == 1)
+    assert pipe.once == ({reply} if withdrawn else set())
+
+
 @pytest.mark.parametrize(("way", "arguments", "none"), [
     ("try_pop", (0,), None), ("take", (), None), ("take_now", (), None), ("take_many", (3,), []),
     ("try_peek", (0,), None),

@@ -52,11 +52,29 @@ def test_one_that_is_killed_does_not_keep_the_next_from_being_told(reports):
 
 
 def test_the_hub_itself_does_not_wait(reports):
+    """It may not: nothing else would run."""
     found = []
-    reports.add(found.append, "told")
     gevent.get_hub().loop.run_callback(lambda: found.append(outcome(reports.wait)))
+    reports.add(found.append, "told")
     wait_for(lambda: len(found) == 2)
-    assert set(found) == {"told", None}
+    assert found == [None, "told"]
+
+
+def test_a_report_does_not_wait_for_itself(reports):
+    found = []
+    reports.add(lambda: found.append(outcome(reports.wait)))
+    reports.add(found.append, "told")
+    wait_for(lambda: len(found) == 2)
+    assert found == [None, "told"]
+
+
+def test_another_greenlet_waits_for_what_was_added_before(reports):
+    told = []
+    reports.add(gevent.sleep, 0)
+    reports.add(told.append, 1)
+    reports.wait(LIMIT)
+    assert told == [1]
+    reports.wait(LIMIT)  # there is nothing left to wait for
 
 
 def test_one_that_is_under_way_is_waited_for_at_exit(reports):

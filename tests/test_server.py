@@ -288,8 +288,11 @@ def test_an_on_error_that_takes_too_long_is_logged(rep, caplog):
     assert caplog.text.count("on_error has failed") == 1
 
 
-def test_a_server_that_was_stopped_accepts_nothing(router):
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_server_that_was_stopped_accepts_nothing(router, begun):
     server = serve(router, failing)
+    if begun:
+        gevent.sleep(0)  # it waits for a request
     assert server.accepting
     assert server.stop()
     assert not server.accepting

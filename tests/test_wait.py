@@ -10,7 +10,7 @@ from zgreen._engine._mailbox import Mailbox
 from zgreen._hub import wait
 from zgreen._hub.call import Call
 from zgreen._hub.link import Link
-from zgreen._hub.wait import Change, Deadline, wait_for_mail
+from zgreen._hub.wait import Change, Deadline, TimedOut, wait_for_mail, wait_within
 
 
 @pytest.fixture
@@ -26,6 +26,14 @@ def test_what_is_left_of_a_millisecond_is_waited_for(monkeypatch, seconds, milli
     """Else a thread would ask again and again, without a pause, until the deadline."""
     monkeypatch.setattr(wait, "time", SimpleNamespace(monotonic=lambda: 0.0))
     assert Deadline(seconds).milliseconds() == milliseconds
+
+
+def test_the_callers_own_timeout_passes():
+    with pytest.raises(gevent.Timeout) as caught, gevent.Timeout(0.001) as own:
+        wait_within(LIMIT, lambda: gevent.sleep(LIMIT))
+    assert caught.value is own
+    with pytest.raises(TimedOut):
+        wait_within(0.001, lambda: gevent.sleep(LIMIT))
 
 
 def test_a_ring_is_used_up():

@@ -126,7 +126,7 @@ _FANOUT = _in(
     ("        self._dropped += inbox.dropped\n", ""),
     ("            raise\n\n    def _deliver", "\n    def _deliver"),
 ) + _in(
-    "patterns/_upstream.py", "test_fanout.py test_topics.py",
+    "patterns/_upstream.py", "test_upstream.py test_fanout.py test_topics.py",
     ("            self.tell_all(left, wait=False)\n            raise", "            raise"),
     ("            self._told.add(prefix)\n            self._channel.subscribe(prefix)", "            self._channel.subscribe(prefix)\n            self._told.add(prefix)"),
     ("            self._told.discard(prefix)\n            self._channel.unsubscribe(prefix)", "            self._channel.unsubscribe(prefix)\n            self._told.discard(prefix)"),
