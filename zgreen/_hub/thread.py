@@ -152,7 +152,7 @@ class OwningThread:
         """Where the main greenlet of the hub is in the user's code, as a sentence; on the hub's thread."""
         main = self.link.hub.parent
         frame = sys._getframe() if main is None or main is gevent.getcurrent() else main.gr_frame
-        return f"The main greenlet is at {place_of(frame).removeprefix(', ')}"
+        return f"The main greenlet is {place_of(frame).replace(', ', 'at ', 1) or 'in the hub'}"
 
     def spawn(self) -> None:
         """Start the OS thread and do not wait for it; the hub's thread."""
