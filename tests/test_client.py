@@ -174,7 +174,7 @@ def test_a_rate_holds_messages_back():
         client.write(b"1\n2\n3\n")
         assert pull.recv() == b"1"
         status, _, err = client.told(signal.SIGINT)
-        assert (status, err) == (130, "python -m zgreen push: got SIGINT: 1 messages sent, 2 not sent\n")
+        assert (status, err) == (130, "python -m zgreen push: got SIGINT: 1 message sent, 2 not sent\n")
 
 
 @pytest.mark.parametrize("arguments", [(), ("1", "2", "3"), ("1", "--count", "3")])
@@ -394,7 +394,7 @@ def test_what_cannot_be_sent_is_one_line(options, line, complaint):
         good = b'"00"' if "--json" in options else b"00"
         _, err = run("push", endpoint_of(pull), *options, stdin=b"%s\n%s\n%s\n" % (good, line, good), status=1)
         assert err.startswith(f"python -m zgreen push: standard input, message 2: {complaint}")
-        assert err.endswith("python -m zgreen push: 1 messages sent, 2 not sent\n")
+        assert err.endswith("python -m zgreen push: 1 message sent, 2 not sent\n")
         assert pull.recv() == (b"00" if "--json" in options else b"\0")
     _, err = run("push", "tcp://127.0.0.1:1", *options, line, status=2)
     assert err.startswith(f"python -m zgreen push: argument MESSAGE: {complaint}")
@@ -533,7 +533,7 @@ def test_monitor_counts_and_waits():
     with Client("monitor", "--bind", ANY, "--count", "1") as client:
         assert re.fullmatch(rb"\d\d:\d\d:\d\d LISTENING tcp://127\.0\.0\.1:\d+\n", client.end()[1])
     _, err = run("monitor", "--bind", ANY, "--count", "2", "--timeout", "0.01", status=1)
-    assert err.endswith("python -m zgreen monitor: 1 events, and none for 0.01 s\n")
+    assert err.endswith("python -m zgreen monitor: 1 event, and none for 0.01 s\n")
 
 
 # -- CURVE
@@ -638,7 +638,7 @@ def test_one_that_waits_for_standard_input(number):
         client.process.send_signal(number)
         assert client.process.wait() == 128 + number
         assert client.process.stderr.read().decode() == (
-            f"python -m zgreen push: got {number.name}: 1 messages sent, 0 not sent\n"
+            f"python -m zgreen push: got {number.name}: 1 message sent, 0 not sent\n"
         )
 
 

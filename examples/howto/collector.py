@@ -1,6 +1,6 @@
-"""The statistics of a process for Prometheus, printed as a scrape would get them. Needs zgreen's extra ``metrics``.
+"""The statistics of a process for Prometheus, printed as a scrape would get them.
 
-Run it:  python examples/howto/collector.py
+Run it:  python examples/howto/collector.py    (needs pip install 'zgreen[metrics]')
 """
 
 import prometheus_client

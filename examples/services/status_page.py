@@ -1,6 +1,6 @@
 """A page about the channels of this process.
 
-Run it:  python examples/services/status_page.py [port]
+Run it:  python examples/services/status_page.py [port]    (needs pip install 'zgreen[status]')
 and open http://127.0.0.1:8000/ in a browser. SIGTERM (kill) ends it.
 """
 

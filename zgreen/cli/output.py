@@ -92,6 +92,11 @@ def say(line: str) -> None:
         sys.stderr.flush()
 
 
+def count(number: int, noun: str) -> str:
+    """A number and what is counted, as ``1 message`` and ``1,234 messages``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def words(error: BaseException) -> str:
     """An error in words: what it is about, and what is wrong; without numbers of errors."""
     if not isinstance(error, OSError) or not error.strerror:

@@ -89,7 +89,7 @@ class Receiving:
             self._out.flush()
         lost = channel.statistics().waiting + len(self._in_hand) + self._out.held
         more = f", {lost:,} received and not shown" if lost else ""
-        self._say(f"got {told}: {self._out.shown:,} messages shown{more}")
+        self._say(f"got {told}: {output.count(self._out.shown, 'message')} shown{more}")
         return told.status
 
     def _say(self, text: str) -> None:

@@ -169,7 +169,7 @@ class Sending:
 
     def _judge(self, unsent: int, visible: bool) -> int:
         total = self._source.taken + self._source.left()
-        summary = f"{total - unsent:,} messages sent, {unsent:,} not sent"
+        summary = f"{output.count(total - unsent, 'message')} sent, {unsent:,} not sent"
         if self._told is not None:
             output.say(f"{self._arguments.called}: got {self._told}: {summary}")
             return self._told.status

@@ -41,10 +41,10 @@ def _watch(monitor: zgreen.Monitor, arguments: argparse.Namespace) -> int:
             out.flush()
     except Empty:
         wanted = arguments.count or 1
-        output.say(f"{arguments.called}: {seen:,} events, and none for {arguments.timeout:g} s")
+        output.say(f"{arguments.called}: {output.count(seen, 'event')}, and none for {arguments.timeout:g} s")
         return 0 if seen >= wanted else 1
     except ending.Told as told:
-        output.say(f"{arguments.called}: got {told}: {seen:,} events")
+        output.say(f"{arguments.called}: got {told}: {output.count(seen, 'event')}")
         return told.status
     return 0
 
