@@ -176,6 +176,39 @@ def test_a_proxy_forwards_both_ways(context):
     forwarding.kill()
 
 
+def test_the_descriptor_stays_readable_while_more_is_there(context):
+    one, other = inproc(context, zmq.PUSH, zmq.PULL)
+    for _ in range(2):
+        one.send(b"x")
+    wait_for(lambda: other._core.lanes.pipe.waiting() == 2)  # before the first use of the descriptor
+    assert gevent_select.select([other.FD], [], [], 0)[0] == [other.FD]
+    for left in (1, 0):
+        assert other.EVENTS == zmq.POLLIN
+        other.recv()
+        assert bool(other.EVENTS) == bool(left)
+        assert gevent_select.select([other.FD], [], [], 0)[0] == [other.FD] * left
+
+
+def test_a_socket_that_is_polled_all_the_time_lets_others_run(context):
+    _, other = inproc(context, zmq.PUSH, zmq.PULL)
+    runs = gevent.spawn(lambda: None)
+    turns = 0
+    while not runs.ready():
+        assert other.poll(0) == 0
+        turns += 1
+        assert turns < 10_000
+
+
+def test_a_proxy_gives_a_copy_of_each_message_to_its_capture(context):
+    front, client = inproc(context, zmq.PULL, zmq.PUSH, "inproc://front")
+    back, worker = inproc(context, zmq.PUSH, zmq.PULL, "inproc://back")
+    capture, watcher = inproc(context, zmq.PUSH, zmq.PULL, "inproc://capture")
+    forwarding = gevent.spawn(zmq.proxy, front, back, capture)
+    client.send_multipart([b"a", b"b"])
+    assert worker.recv_multipart() == watcher.recv_multipart() == [b"a", b"b"]
+    forwarding.kill()
+
+
 PROGRAM = """
 import sys
 import zmq

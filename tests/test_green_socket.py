@@ -295,6 +295,20 @@ def test_noblock_knows_at_once_that_its_peer_has_gone(context):
             one.send(b"y", zmq.NOBLOCK)
 
 
+def test_noblock_knows_at_once_that_a_peer_has_come(context):
+    """With the first frame of a message and with a message: no false Again."""
+    for number in range(10):
+        one, peer = context.socket(zmq.PUSH), context.socket(zmq.PULL, socket_class=plain.Socket)
+        peer.rcvtimeo = int(LIMIT * 1000)
+        one.bind(f"inproc://come.{number}")
+        peer.connect(f"inproc://come.{number}")
+        if number % 2:
+            one.send(b"1", zmq.NOBLOCK | zmq.SNDMORE)
+        one.send(b"2", zmq.NOBLOCK)
+        assert peer.recv_multipart() == [b"1", b"2"][1 - number % 2 :]
+        peer.close()
+
+
 def test_the_marks_count_what_is_prefetched(context):
     """10 here and 10 there, and what one side of libzmq reads ahead."""
     one, other = context.socket(zmq.PUSH), context.socket(zmq.PULL)
@@ -452,6 +466,17 @@ def test_request_and_reply_in_turn(context):
         assert request.poll(0) == 0
         reply.send_multipart([b"an", b"swer"])
         assert request.recv_multipart() == [b"an", b"swer"]
+
+
+def test_a_relaxed_request_forgets_the_reply_to_the_one_before(context):
+    reply, request = pair(context, zmq.REP, zmq.REQ)
+    request.REQ_RELAXED = 1
+    for number in (b"1", b"2"):
+        request.send(number)  # the second time the first reply has come, and nobody has received it
+        assert reply.recv() == number
+        reply.send(number)
+        assert request.poll(LIMIT * 1000) == zmq.POLLIN
+    assert request.recv() == b"2"
 
 
 def test_a_router_that_must_know_its_peer(context):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .mutant import Mutant
 
-SOCKET = "test_green_socket.py test_green_poll.py test_green_faults.py"
+SOCKET = "test_green_socket.py test_green_ends.py test_green_poll.py test_green_faults.py"
 
 
 def _in(file: str, tests: str, *mistakes: tuple[str, str]) -> list[Mutant]:
@@ -26,6 +26,11 @@ _CORE = _in(
 ) + _in(
     "_readiness.py", SOCKET,
     ("            self._signaler.drain()\n", ""),
+    ("            self._signaler.drain()\n            self._ring_descriptor()", "            self._signaler.drain()"),
+    ("            self.listen(self._ring_descriptor)\n            self._ring_descriptor()", "            self.listen(self._ring_descriptor)"),
+    ("            lanes.link.breathe()", "            pass"),
+    ("        self._signaler = None  # its descriptors are closed with it\n        self.tell()", "        self._signaler = None"),
+    ("            lanes.watch_writable(Bell(lanes.link.mailbox, self.tell))\n", ""),
 ) + _in(
     "_handing.py", SOCKET,
     ("        finally:\n            self.calls.discard(call)", "        finally:\n            pass"),
@@ -43,7 +48,9 @@ _CORE = _in(
     "_life.py", SOCKET,
     ("        if self.terminating and not self._cores:\n            self._all_closed.set()", "        pass"),
     ("        self.terminating = True\n        self._wake_all()", "        self._wake_all()\n        self.terminating = True"),
-    ("        if self._cores:\n            self._all_closed.wait()", "        pass"),
+    ("        if self._cores:\n            self._wait_until_all_closed()", "        pass"),
+    ("        watcher.start(lambda: None)\n", ""),
+    ("list(self._pumps.values()), {}\n        left", "list(self._pumps.values()), self._pumps\n        left"),
     ("            if count <= 0:", "            if count < 0:"),
     ("        if not left:\n            _start_thread(plain.term, ())", "        pass"),
 ) + _in(

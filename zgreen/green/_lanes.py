@@ -13,13 +13,13 @@ from .._engine._api import Plan, Unsent
 from .._engine._mailbox import Bell, Reply
 from .._errors import BrokenError, ClosedError
 from .._hub.lanes import Lanes, Sizes
-from .._hub.life import ChannelState
+from .._hub.life import ChannelState, Life
 from .._hub.thread import OwningThread
 from .._hub.wait import Deadline
 from .._sockets import Kind
 
 
-class Life(Protocol):
+class ContextState(Protocol):
     """What lanes must know of the context of their socket."""
 
     terminating: bool  # `Context.term` has begun; any thread reads it
@@ -35,24 +35,30 @@ def translate(error: BaseException) -> zmq.ZMQError:
 
 
 class _SocketState(ChannelState):
-    """The state of a green socket, which ends for its callers when its context begins to."""
+    """The state of a green socket. It ends for its callers when its close begins, or the end of its context."""
 
-    def __init__(self, life: Life, name: Callable[[], str], finished: Callable[[], bool], thread: OwningThread) -> None:
+    def __init__(
+        self, life: ContextState, name: Callable[[], str], finished: Callable[[], bool], thread: OwningThread
+    ) -> None:
         super().__init__(name, finished, thread)
         self._life = life
 
     def get_error(self) -> BaseException | None:
-        """As of `ChannelState`, and ETERM from the beginning of `Context.term` on; any thread."""
+        """As of `ChannelState`, but from the beginning of a close or of `Context.term` on; any thread."""
         error = super().get_error()
         if error is None and self._life.terminating:
             return zmq.ContextTerminated()
+        if error is None and self.now is Life.CLOSING:
+            return self.closed_error()
         return error
 
 
 class SocketLanes(Lanes):
     """The lanes of one green socket."""
 
-    def __init__(self, thread: OwningThread, kind: Kind, plan: Plan, sizes: Sizes, ahead: int, life: Life) -> None:
+    def __init__(
+        self, thread: OwningThread, kind: Kind, plan: Plan, sizes: Sizes, ahead: int, life: ContextState
+    ) -> None:
         """*ahead*: how many messages may be pending while the socket counts as writable."""
         self._ahead = ahead  # set once
         self._life = life  # set once; before the rest, which asks for errors

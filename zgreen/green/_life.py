@@ -81,7 +81,7 @@ class ContextLife:
         self.terminating = True
         self._wake_all()
         if self._cores:
-            self._all_closed.wait()
+            self._wait_until_all_closed()
         pumps, self._pumps = list(self._pumps.values()), {}
         hub = gevent.get_hub()
         for pump in pumps:
@@ -91,6 +91,17 @@ class ContextLife:
                 hub.threadpool.apply(pump._shutdown.run, (math.inf, math.inf))
         del pumps
         hub.threadpool.apply(term)
+
+    def _wait_until_all_closed(self) -> None:
+        # Another thread may close the last socket. gevent does not count that: without an active watcher it would say
+        # that this waits for ever.
+        watcher = gevent.get_hub().loop.async_()
+        watcher.start(lambda: None)
+        try:
+            self._all_closed.wait()
+        finally:
+            watcher.stop()
+            watcher.close()
 
     def _wake_all(self) -> None:
         """Wake all, in a frame of its own that keeps no socket alive: those without another reference are closed by
@@ -102,7 +113,8 @@ class ContextLife:
         """The Context was collected, and all its sockets before: end libzmq's context once the pumps have ended."""
         if self._plain is None or self.forked():
             return
-        plain, pumps = self._plain, list(self._pumps.values())
+        # Lanes that have ended keep this object until the garbage collector finds them; it shall not keep the pumps.
+        plain, pumps, self._pumps = self._plain, list(self._pumps.values()), {}
         left = [pump for pump in pumps if not pump._thread.gone and pump._thread.pool is not None]
         count = len(left)
 
