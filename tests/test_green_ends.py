@@ -130,11 +130,16 @@ def test_what_a_close_loses_is_not_reported(context, caplog):
 
 
 def test_a_close_wakes_those_who_poll(context):
-    socket = context.socket(zmq.PULL)
-    polls = [gevent.spawn(errno_of, socket.poll), gevent.spawn(errno_of, zmq.zmq_poll, [(socket, zmq.POLLIN)])]
-    wait_for(lambda: len(socket._core.readiness._listeners) == 2)
-    socket.close()
-    assert [poll.get(timeout=LIMIT) for poll in polls] == [zmq.ENOTSOCK] * 2
+    """Also by a thread that is not the hub's."""
+    for close in (zmq.Socket.close, lambda socket: gevent.get_hub().threadpool.apply(socket.close)):
+        for kind, event in ((zmq.PULL, zmq.POLLIN), (zmq.PUSH, zmq.POLLOUT)):
+            socket = context.socket(kind)
+            assert socket.FD >= 0
+            polls = [gevent.spawn(errno_of, zmq.zmq_poll, [(socket, event)]),
+                     gevent.spawn(errno_of, socket.poll, None, event)]  # fmt: skip
+            wait_for(lambda socket=socket: len(socket._core.readiness._listeners) == 3)
+            close(socket)
+            assert [poll.get(timeout=LIMIT) for poll in polls] == [zmq.ENOTSOCK] * 2
 
 
 # ---------------------------------------------------------------------- the end of a context

@@ -29,7 +29,6 @@ _CORE = _in(
     ("            self._signaler.drain()\n            self._ring_descriptor()", "            self._signaler.drain()"),
     ("            self.listen(self._ring_descriptor)\n            self._ring_descriptor()", "            self.listen(self._ring_descriptor)"),
     ("            lanes.link.breathe()", "            pass"),
-    ("        self._signaler = None  # its descriptors are closed with it\n        self.tell()", "        self._signaler = None"),
     ("            lanes.watch_writable(Bell(lanes.link.mailbox, self.tell))\n", ""),
 ) + _in(
     "_handing.py", SOCKET,

@@ -22,9 +22,8 @@ class Readiness:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        # --- the hub's thread alone
-        self._listeners: list[Callable[[], Any]] = []
-        self._signaler: Signaler | None = None  # from the first `descriptor` on
+        self._listeners: list[Callable[[], Any]] = []  # the hub's thread alone
+        self._signaler: Signaler | None = None  # from the first `descriptor` on; the thread that closes takes it away
 
     # ------------------------------------------------------------------ ask
 
@@ -105,12 +104,10 @@ class Readiness:
         return self._signaler.fileno()
 
     def _ring_descriptor(self) -> None:
-        assert self._signaler is not None
-        if self.now() & _POLLIN:
-            self._signaler.ring()
+        signaler = self._signaler  # None if another thread has closed the socket
+        if signaler is not None and self.now() & _POLLIN:
+            signaler.ring()
 
     def close(self) -> None:
-        """The socket was closed: let go of the descriptor, and tell the other listeners."""
-        self._listeners = [one for one in self._listeners if one != self._ring_descriptor]
+        """The socket was closed: let go of the descriptor. The lanes tell the listeners. Any thread."""
         self._signaler = None  # its descriptors are closed with it
-        self.tell()
