@@ -18,6 +18,7 @@ _CLOSING = [
     Mutant("_engine/_closing.py", "            if bound:\n                self.names.add(endpoint)\n", "", ENDS),
     Mutant("_engine/_closing.py", "        self.far = True\n        if bound", "        if bound", ENDS),
     Mutant("_engine/_closing.py", "math.ceil(linger * 1000)", "int(linger)", ENDS),
+    Mutant("_engine/_closing.py", "        if self.pipe.end.subscribes:\n            linger = min(linger, _OF_A_SUB)\n", "", ENDS),
     Mutant("_engine/_closing.py", "        self.held = 0 if in_time else self._most", "        self.held = self._most", ENDS),
     Mutant("_engine/_closing.py", "        self.held = 0 if in_time else self._most", "        self.held = 0", ENDS),
     Mutant("_engine/_closing.py", "        if now + linger < self._due:", "        if True:", ENDS),
