@@ -162,14 +162,13 @@ def test_term_of_another_thread_wakes_waiters():
 
 def test_term_waits_until_all_sockets_are_closed():
     context = zmq.Context()
-    used, unused = context.socket(zmq.PULL), context.socket(zmq.PULL)
+    unused, used = context.socket(zmq.PULL), context.socket(zmq.PULL)
     used.bind("inproc://used")
     term = gevent.spawn(context.term)
-    assert not term.join(timeout=0.05)
-    assert not term.ready()
-    used.close()
-    assert not term.ready()
-    unused.close()
+    for socket in (unused, used):
+        term.join(timeout=0.05)
+        assert not term.ready()
+        socket.close()
     term.get(timeout=LIMIT)
 
 
