@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import zmq
-from benches import EngineBench, Owner
+from benches import EngineBench, Owner, peer
 from support import LIMIT, inproc, run
 
 from zgreen._engine import _api, choose
@@ -141,13 +141,14 @@ def test_after_a_streak_others_are_due(bench):
 MANY = ("offer_many", "take_many")
 
 
-@pytest.mark.parametrize("way", ["offer", "offer_writable", "take", *MANY])
-def test_the_last_of_a_streak_is_not_refused(bench, way):
+@pytest.mark.parametrize(("way", "number"), [
+    ("offer", 1), ("offer_writable", 1), ("take", 1), *((way, number) for way in MANY for number in (1, 3)),
+])  # fmt: skip
+def test_the_last_of_a_streak_is_not_refused(bench, way, number):
     """The next one is. Each message is counted, and a call that finds none, or is refused, as one."""
     source, pipe = bench.pair()
     source.watch_writable(None, 10)
     bench.until(lambda: source.writable)
-    number = 3 if way in MANY else 1
     for message in numbers(number):
         assert source.offer_now(message)
     bench.until(lambda: pipe.waiting() == number and source.writable)
@@ -991,6 +992,30 @@ def test_serve(bench):
         assert pipe.take_now() == b"%d" % number
     assert bench.ask("serve", pipe) is None
     assert pipe.waiting() == 0
+
+
+def test_serve_looks_at_a_socket_that_has_not_been_heard_of(bench):
+    """What has arrived is there with the reply, although the owning thread has not polled since."""
+    endpoint = inproc()
+    pipe = bench.open(zmq.PULL, bind=(endpoint,))
+    with peer(bench, zmq.PUSH, connect=endpoint) as socket:
+        bench.step(10)
+        socket.send(b"0")
+        reply = bench.post("serve", pipe)
+        bench.step()
+        assert reply in bench.done
+        assert pipe.take_now() == b"0"
+
+
+def test_others_that_have_work_are_served_before(bench):
+    """What they send may be for this one."""
+    source, pipe = bench.pair()
+    bench.step(10)
+    assert source.try_push(b"0", None, 0)
+    reply = bench.post("serve", pipe)
+    bench.step()
+    assert reply in bench.done
+    assert pipe.take_now() == b"0"
 
 
 def test_serve_without_room(bench):

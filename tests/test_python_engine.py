@@ -221,6 +221,17 @@ def test_how_many_of_the_last_puts_the_owning_thread_has_taken(hub_side, withdra
     assert pipe.once == ({reply} if withdrawn else set())
 
 
+def test_what_is_tried_but_once_is_forgotten_when_it_is_taken_back(hub_side):
+    pipe = hub_side.make()
+    replies = [hub_side.reply() for _ in range(3)]
+    push(pipe, b"0")
+    assert all(pipe.try_send(b"x", reply) for reply in replies)
+    assert pipe.take_back(replies[1]) is True
+    assert pipe.once == {replies[0], replies[2]}
+    assert pipe.take_back(replies[1]) is False
+    assert [reply for _, reply in pipe.withdraw()] == [None, replies[0], replies[2]]
+
+
 @pytest.mark.parametrize(("way", "arguments", "none"), [
     ("try_pop", (0,), None), ("take", (), None), ("take_now", (), None), ("take_many", (3,), []),
     ("try_peek", (0,), None),
@@ -398,6 +409,15 @@ def test_turns_are_bounded_and_go_round(bench):
         bench.until(lambda: not busy.pending())
         assert [sink.recv() for _ in range(5 * TURN)] == numbers(5 * TURN)
         assert [sink_of_other.recv(), sink_of_other.recv()] == [b"x", b"y"]
+
+
+def test_a_pipe_that_is_touched_twice_has_one_turn(bench):
+    pipe, _ = bench.open(zmq.PUSH)
+    bench.settle()
+    for _ in range(2):
+        bench.engine.mailbox.send(pipe)
+    bench.engine._take_mail()
+    assert list(bench.engine._ready) == [pipe]
 
 
 def test_receiving_turns_are_bounded(bench):

@@ -86,6 +86,11 @@ _PIPE = [
     Mutant("_engine/_pipe.py", "            except IndexError:  # it has just been got\n                self.dropped -= 1", "            except IndexError:  # it has just been got\n                pass", ENGINE),
     Mutant("_engine/_pipe.py", "if not self.open or self.finished:  # a push", "if not self.open:  # a push", ENGINE),
     Mutant("_engine/_pipe.py", "pending < self.out_maxsize and (not self.owes_ring", "pending <= self.out_maxsize and (not self.owes_ring", ENGINE),
+    Mutant("_engine/_pipe.py", "                taken += 1\n", "                pass\n", "test_python_engine.py -k last_puts"),
+    Mutant("_engine/_pipe.py", "            self.once.discard(reply)\n", "            pass\n", "test_python_engine.py -k last_puts"),
+    Mutant("_engine/_pipe.py", "                self.once.discard(message)\n", "                pass\n", "test_python_engine.py -k tried_but_once"),
+    Mutant("_engine/_pipe.py", "            self.watched = True\n            self._mailbox.send(self)", "            self.watched = True", "test_pipe.py -k moment"),
+    Mutant("_engine/_pipe.py", "if streak.count > STREAK or not self.direct_gets:\n            return []", "if streak.count >= STREAK or not self.direct_gets:\n            return []", "test_pipe.py -k streak"),
     Mutant("_engine/_pipe.py", "            except IndexError:  # try_push took its own back\n                break\n", "            except ZeroDivisionError:\n                break\n", ENGINE),
 ]  # fmt: skip
 
@@ -93,6 +98,9 @@ _PYTHON = [
     Mutant("_engine/_python.py", "pipe.deadline = min(pipe.deadline, deadline) if pipe.closing else deadline", "pipe.deadline = deadline", ENDS),
     Mutant("_engine/_python.py", "        self._closing.add(pipe)\n", "", "test_python_engine.py -k gives_up", quick=True),
     Mutant("_engine/_python.py", "            self._closing.discard(target)\n", "", ENGINE),
+    Mutant("_engine/_python.py", "            self._serve(self._ready.popleft())\n        self._serve(pipe)\n", "            self._serve(self._ready.popleft())\n", "test_pipe.py -k serve"),
+    Mutant("_engine/_python.py", "            self._serve(self._ready.popleft())\n        self._serve(pipe)\n", "            pass\n        self._serve(pipe)\n", "test_pipe.py -k serve"),
+    Mutant("_engine/_python.py", "        if not pipe.ready and pipe.fd", "        if pipe.fd", "test_python_engine.py -k touched_twice"),
     Mutant("_engine/_python.py", "        pipe.closing = True\n", "", ENGINE),
     Mutant("_engine/_python.py", "            self.wakeups += timeout != 0\n", "", ENGINE),
     Mutant("_engine/_python.py", "                    self.mailbox.signaler.drain()\n", "                    pass\n", ENGINE),
