@@ -190,6 +190,18 @@ def test_libzmq_gets_whole_milliseconds_of_linger_and_no_less(bench):
     assert 900 <= Noting.lingers[0] <= 1000  # with a little more than was asked, so that its own timer is the later one
 
 
+def test_libzmq_gets_no_linger_when_it_is_used_up(bench):
+    """All of it has gone by while messages were pending."""
+    Noting.lingers = ()
+    pipe = bench.make()
+    socket = Noting(bench.context, zmq.PUSH)
+    bench.ask("open", pipe, Plan(socket, int(zmq.PUSH), (), None, (), ()))
+    push(pipe, b"x")
+    assert bench.ask("close", pipe, 0.01, LIMIT).total == 1
+    [linger] = Noting.lingers
+    assert linger <= 100  # the little that is more than was asked
+
+
 def test_a_name_that_was_unbound_may_be_anothers(bench):
     """The close does not take it away."""
     endpoint = inproc()

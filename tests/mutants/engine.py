@@ -101,6 +101,7 @@ _PYTHON = [
     Mutant("_engine/_python.py", "            self._serve(self._ready.popleft())\n        self._serve(pipe)\n", "            self._serve(self._ready.popleft())\n", "test_pipe.py -k serve"),
     Mutant("_engine/_python.py", "            self._serve(self._ready.popleft())\n        self._serve(pipe)\n", "            pass\n        self._serve(pipe)\n", "test_pipe.py -k serve"),
     Mutant("_engine/_python.py", "        if not pipe.ready and pipe.fd", "        if pipe.fd", "test_python_engine.py -k touched_twice"),
+    Mutant("_engine/_python.py", "            self._finish(pipe, 0.0)\n        for", "            self._finish(pipe, 1.0)\n        for", "test_commands.py -k no_linger"),
     Mutant("_engine/_python.py", "        pipe.closing = True\n", "", ENGINE),
     Mutant("_engine/_python.py", "            self.wakeups += timeout != 0\n", "", ENGINE),
     Mutant("_engine/_python.py", "                    self.mailbox.signaler.drain()\n", "                    pass\n", ENGINE),
