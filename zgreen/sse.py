@@ -23,7 +23,7 @@ HEADERS = [
 _BATCH = 100  # messages in one chunk of the body
 _COMMENT = b":\n\n"  # a line that every client ignores
 _RETRY = (0.5, 2.5)  # seconds after which clients come back; each is told another number, so that not all come at once
-_LINES = re.compile(r"\r\n|\r|\n")
+_LINES = re.compile(rb"\r\n|\r|\n")
 
 
 class Event(NamedTuple):
@@ -41,13 +41,12 @@ class Event(NamedTuple):
 
     def encoded(self) -> bytes:
         """The bytes of the event in the stream."""
-        lines = [] if self.retry is None else [f"retry: {round(self.retry * 1000)}"]
+        before = b"" if self.retry is None else b"retry: %d\n" % round(self.retry * 1000)
         if self.event is not None:
-            lines.append(f"event: {_one_line(self.event)}")
+            before += b"event: %b\n" % _one_line(self.event)
         if self.id is not None:
-            lines.append(f"id: {_one_line(self.id)}")
-        lines += [f"data: {line}" for line in _LINES.split(_text(self.data))]
-        return ("\n".join(lines) + "\n\n").encode()
+            before += b"id: %b\n" % _one_line(self.id)
+        return b"%bdata: %b\n\n" % (before, _lines_joined(self.data, b"\ndata: "))
 
 
 def default_encode(message: bytes | tuple[bytes, ...]) -> bytes:
@@ -139,7 +138,7 @@ class EventStream:
                 return [numbered for numbered in kept if numbered.number > int(number)]
             for index in reversed(range(len(kept))):
                 event = self._event(None, kept[index].message)
-                if event.id is not None and _one_line(event.id) == last_event_id:
+                if event.id is not None and _one_line(event.id).decode() == last_event_id:
                     return kept[index + 1 :]
             return None
 
@@ -179,9 +178,18 @@ class EventStream:
         return event._replace(id=f"{self._subscription.token}-{number}")
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value.encode(errors="replace").decode()
+def _utf8(value: str | bytes) -> bytes:
+    """The same as UTF-8, with a replacement for what is none."""
+    if isinstance(value, str):
+        return value.encode(errors="replace")
+    return value if value.isascii() else value.decode(errors="replace").encode()
 
 
-def _one_line(value: str | bytes) -> str:
-    return _LINES.sub(" ", _text(value)).replace("\0", " ")
+def _one_line(value: str | bytes) -> bytes:
+    return _lines_joined(value, b" ").replace(b"\0", b" ")
+
+
+def _lines_joined(value: str | bytes, between: bytes) -> bytes:
+    """The lines of *value* with *between* in the place of each line break; `re` alone takes ten times as long."""
+    text = _utf8(value)
+    return _LINES.sub(between, text) if b"\n" in text or b"\r" in text else text
