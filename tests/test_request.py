@@ -236,9 +236,17 @@ def test_replies_that_race_with_timeouts(pump):
 
 
 def test_a_kill_and_a_timeout_of_the_callers_own(router, client):
-    with gevent.Timeout(0.01) as mine, pytest.raises(gevent.Timeout) as caught:
-        client.request("x", LIMIT)
-    assert caught.value is mine
+    mine = gevent.Timeout()
+
+    def asking():
+        with pytest.raises(gevent.Timeout) as caught:
+            client.request("x", LIMIT)
+        return caught.value is mine
+
+    greenlet = gevent.spawn(asking)
+    wait_for(lambda: router.poll(0), "the request")
+    gevent.kill(greenlet, mine)  # as its timer does when the time is over
+    assert greenlet.get()
     assert router.recv_multipart()[-1] == b"x"
     ask(router, client, b"ping", b"pong")
 
