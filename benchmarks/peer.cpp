@@ -3,7 +3,7 @@
 //   peer zmq=<the library's file> mode=<mode> endpoint=<endpoint> key=value ...
 //
 // Peers bind, say "ready", and stay until their standard input ends, so that nothing is lost with them:
-//   sink      PULL; counts until the message END, then reports
+//   sink      PULL; counts until the message END, or so many as `ends` says, one from each sender; then reports
 //   source    PUSH on `sockets` endpoints, as fast as it goes or `rate` messages per second; reports at the end of input
 //   echo      ROUTER; sends back what comes; reports at the end of input
 // Candidates connect, say "done", and report when their standard input ends (see candidates/_protocol.py):
@@ -279,10 +279,11 @@ void sink() {
     void* socket = bound(PULL, text("endpoint"));
     say("ready");
     Window window;
-    int64_t total = 0, count = 0, stamp = 0, first = 0;
+    int64_t total = 0, count = 0, stamp = 0, first = 0, ends = (int64_t)number("ends", 1);
     for (bool end = false, warmed = false;;) {
         receive(socket, &stamp, &end);
-        if (end) break;
+        if (end && --ends == 0) break;
+        if (end) continue;
         int64_t at = now();
         if (!total++) window.begin(first = at);
         ++count;

@@ -68,7 +68,14 @@ def sink(spec: SimpleNamespace) -> None:
     window = Window()
     warm = False
     first = 0.0
-    while (message := socket.recv_multipart()[-1]) != END:
+    ends = 0
+    while True:
+        message = socket.recv_multipart()[-1]
+        if message == END:
+            ends += 1
+            if ends == spec.ends:
+                break
+            continue
         now = time.monotonic()
         if not window.total:
             first = now
@@ -138,7 +145,7 @@ def echo(spec: SimpleNamespace) -> None:
 
 
 DEFAULTS = {"hwm": 1000, "size": 100, "frames": 1, "sockets": 1, "rate": 0, "idle": 0, "stamped": 0, "pause_ns": 0,
-            "warm": 0}  # fmt: skip
+            "ends": 1, "warm": 0}  # fmt: skip
 
 if __name__ == "__main__":
     allow_descriptors()

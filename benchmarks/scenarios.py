@@ -333,7 +333,7 @@ def scale(lengths: Lengths) -> Scenario:
     variants = []
     for pumps in (1, 2, 4, 8):
         options = {**_shaped(100, 100, 1, 1000, lengths), "pumps": pumps}
-        sink = {"mode": "sink", "hwm": 1000, "warm": lengths.warm}
+        sink = {"mode": "sink", "hwm": 1000, "warm": lengths.warm, "ends": pumps}
         variants.append(Variant(f"{pumps}-pumps", options, sink, engines, (RATE, CPU, PEER_BUSY), "many_pumps"))
     for channels in (1, 10, 100, 1000, 10_000):
         options = {"channels": channels, "size": 100, "per_second": 20_000, "seconds": 2 * lengths.seconds,
