@@ -103,6 +103,22 @@ def test_what_utf_8_cannot_hold_is_replaced(event):
     assert event.encoded() == b"data: a?b\n\n"
 
 
+def test_small_events_alone_are_kept_for_other_streams(service):
+    """What two streams send is one object; a large event would take memory as long as it is kept."""
+    sse._small.cache_clear()
+    bodies = [iter(sse.events(service.fan.subscribe(""), **options)) for options in ({}, {}, {"encode": bytearray})]
+    for body in bodies:
+        next(body)  # the comment
+    service.put(b"small")
+    first, second, third = map(next, bodies)
+    assert first == second == third == b"data: small\n\n"
+    assert first is second
+    service.put(b"x" * 1024, b"y" * 1025)
+    kept = sse._small.cache_info().currsize
+    assert [len(next(body)) for body in bodies] == [1024 + 1025 + 2 * len(b"data: \n\n")] * 3
+    assert sse._small.cache_info().currsize == kept + 1
+
+
 def test_a_departed_client_is_noticed_without_a_message(service):
     """By the second write after it has gone, as the first one only brings the news."""
     service.options["heartbeat"] = 0.02

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ HEADERS = [
 ]
 
 _BATCH = 100  # messages in one chunk of the body
+_SMALL = 1024  # characters or bytes; see `_small`
 _COMMENT = b":\n\n"  # a line that every client ignores
 _RETRY = (0.5, 2.5)  # seconds after which clients come back; each is told another number, so that not all come at once
 _LINES = re.compile(rb"\r\n|\r|\n")
@@ -137,7 +139,7 @@ class EventStream:
             if token == self._subscription.token and re.fullmatch("[0-9]{1,18}", number):
                 return [numbered for numbered in kept if numbered.number > int(number)]
             for index in reversed(range(len(kept))):
-                event = self._event(None, kept[index].message)
+                event = _as_event(self._encode(kept[index].message))
                 if event.id is not None and _one_line(event.id).decode() == last_event_id:
                     return kept[index + 1 :]
             return None
@@ -163,19 +165,33 @@ class EventStream:
             self._over = True
             return come_back()[0]
         self.sent += len(messages)
-        return b"".join([self._event(number, message).encoded() for number, message in messages])
+        return b"".join([self._piece(number, message) for number, message in messages])
 
     def close(self) -> None:
         """End the stream: the server calls this when the client has gone. Again: nothing."""
         self._over = True
         self._subscription.close()
 
-    def _event(self, number: int | None, message: Any) -> Event:
+    def _piece(self, number: int | None, message: Any) -> bytes:
+        """The bytes of one event."""
         encoded = self._encode(message)
-        event = encoded if isinstance(encoded, Event) else Event(encoded)
-        if number is None or event.id is not None:
-            return event
-        return event._replace(id=f"{self._subscription.token}-{number}")
+        if isinstance(encoded, (str, bytes)) and len(encoded) <= _SMALL:
+            return _small(encoded, self._id(number))
+        event = _as_event(encoded)
+        return (event if event.id is not None else event._replace(id=self._id(number))).encoded()
+
+    def _id(self, number: int | None) -> str | None:
+        return None if number is None else f"{self._subscription.token}-{number}"
+
+
+def _as_event(encoded: str | bytes | Event) -> Event:
+    return encoded if isinstance(encoded, Event) else Event(encoded)
+
+
+# The streams of a fan-out send the same events at about the same time. Small ones alone are kept, for the memory.
+@functools.lru_cache(maxsize=256)
+def _small(data: str | bytes, identity: str | None) -> bytes:
+    return Event(data, id=identity).encoded()
 
 
 def _utf8(value: str | bytes) -> bytes:

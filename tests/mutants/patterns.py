@@ -247,7 +247,9 @@ _SSE = _in(
     ("        self.sent += len(messages)", "        self.sent += 1"),
     ("round(self.retry * 1000)", "round(self.retry)"),
     ("            self._over = True\n            return come_back()[0]", "            return come_back()[0]"),
-    ("        if number is None or event.id is not None:", "        if number is None:"),
+    ("event if event.id is not None else event._replace", "event._replace"),
+    ("return _small(encoded, self._id(number))", "return _small(encoded, None)"),
+    ("len(encoded) <= _SMALL", "len(encoded) >= 0"),
     ("        self._over = True\n        self._subscription.close()", "        self._over = True"),
     ("token == self._subscription.token and ", ""),
 ) + _in(
