@@ -278,7 +278,8 @@ def paced(spec: SimpleNamespace) -> dict[str, float]:
 def fan_out(spec: SimpleNamespace) -> dict[str, float]:
     with pump_of(spec) as pump, zgreen.Fanout(channel(pump, zmq.SUB, spec.endpoint, spec.hwm)) as fan:
         topic = messages_of(spec) if spec.topic else ""  # a message of one frame is its own topic
-        subscriptions = [fan.subscribe(topic, exact=spec.topic == "exact") for _ in range(spec.greenlets)]
+        how = {"exact": True} if spec.topic == "exact" else {}  # which older revisions do not know
+        subscriptions = [fan.subscribe(topic, **how) for _ in range(spec.greenlets)]
         announce(spec, 1)
         return count(spec, [subscription.get for subscription in subscriptions])
 
