@@ -105,7 +105,7 @@ _INBOX = _in(
     ("        self._links.append(_Link(callback, subject))\n        if self.ready():\n            self._waker.add(self)", "        self._links.append(_Link(callback, subject))"),
     ("                link = self._links[0]\n", "                link = self._links[-1]\n"),
     ("                link = self._links[0]\n                try:\n                    del self._links[0]  # no call from here to the callback's: a signal cannot separate them\n", "                link = self._links.pop(0)\n                try:\n"),
-    ("                if not self._links or not self.ready():", "                if not self._links:"),
+    ("                if not self._links or not (self._items or self.error is not None):", "                if not self._links:"),
     ("while self._told < goal:", "while self._told < goal - 1:"),
     ("        self.urgent = False\n        goal", "        goal"),
     engine="", quick=True,
@@ -114,7 +114,7 @@ _INBOX = _in(
 _FANOUT = _in(
     "patterns/fanout.py", "test_fanout.py test_topics.py",
     ("        self._unmatched += len(self._in_hand)\n", ""),
-    ("        give_to(channel, self)\n", ""),
+    ("        seam.give_to(channel, self)\n", ""),
     ("            self._leave_and_tell(inbox, partial(ClosedError, f\"{subscription} was never made\"), wait=False)\n            raise", "            raise"),
     ("            self._greenlet.kill(block=False)\n", "            pass\n"),
     ("        self._upstream.tell_all(self._upstream.leave_all())\n", ""),

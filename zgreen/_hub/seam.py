@@ -33,6 +33,11 @@ def is_here(pump: Pump) -> bool:
     return pump._thread.link.here()
 
 
+def here_of(pump: Pump) -> Callable[[], bool]:
+    """Return `is_here` for this pump alone, which is one call: for what is asked for each message."""
+    return pump._thread.link.here
+
+
 def may_wait(pump: Pump) -> bool:
     """Whether the caller may wait: it is not the hub itself, which runs the callbacks of its loop."""
     return pump._thread.link.may_wait()

@@ -177,11 +177,12 @@ class Inbox:
         return [self.take() for _ in range(min(limit, len(items)) or 1)]
 
     def wait(self, timeout: float | None) -> None:
-        """Return when there is something to take; Empty after *timeout* seconds."""
+        """For a caller that has found nothing to take: return when there is something, or Empty after *timeout*
+        seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self.ready():
+        while True:
             waiter: Waiter[Any] = Waiter()
-            self.link(waiter.switch, None)
+            self._links.append(_Link(waiter.switch, None))
             timer = None
             try:
                 if deadline is not None:
@@ -191,6 +192,8 @@ class Inbox:
                 if timer is not None:
                     timer.close()
                 self.unlink(waiter.switch)
+            if self._items or self.error is not None:  # as `ready`, without a call for each message
+                return
 
     def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
         """Have the hub call ``callback(subject)``, once, when `take` would not be Empty."""
@@ -211,7 +214,7 @@ class Inbox:
         """
         try:
             for _ in range(len(self._links)):
-                if not self._links or not self.ready():
+                if not self._links or not (self._items or self.error is not None):
                     return
                 link = self._links[0]
                 try:

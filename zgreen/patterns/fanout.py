@@ -17,8 +17,8 @@ import gevent
 from .. import _draining
 from .._arguments import check_maxsize, check_overflow
 from .._errors import BrokenError, ClosedError, again, broken
+from .._hub import seam
 from .._hub.channel import Channel
-from .._hub.seam import check_here, check_open, get_many, give_to, hub_of, is_here, may_wait, reader_of, take_back
 from .._types import S, SubscriptionOverflow
 from ._history import History, Numbered, topic_of
 from ._inbox import OVERFLOWS, Inbox, MakeError, Waker
@@ -121,17 +121,17 @@ class Fanout(Generic[S]):
         for name, value in (("keep_topics", keep_topics), ("keep_bytes", keep_bytes)):
             if check_maxsize(name, value) is None:
                 raise TypeError(f"{name} must be an int: memory is bounded")
-        check_here(channel.pump, f"a Fanout of {channel}")
+        seam.check_here(channel.pump, f"a Fanout of {channel}")
         _check_unread(channel)
         channel.ready()  # a TypeError says what is wrong with it
         if channel.socket_type not in ("SUB", "PULL"):
             raise TypeError(f"{channel}: a Fanout wants a SUB or a PULL socket")
-        check_open(channel)
+        seam.check_open(channel)
         self._error: MakeError | None = None  # the end
-        give_to(channel, self)
+        seam.give_to(channel, self)
         self._channel = channel
         self._token = secrets.token_hex(4)
-        self._waker = Waker(hub_of(channel.pump))
+        self._waker = Waker(seam.hub_of(channel.pump))
         self._index: PrefixIndex[Inbox] = PrefixIndex()
         self._wanted: dict[Inbox, Wanted] = {}  # of all open inboxes
         self._keep = keep
@@ -271,17 +271,22 @@ class Fanout(Generic[S]):
         """Internal: a name that no other fan-out has, for the ids of server-sent events."""
         return self._token
 
+    @property
+    def here(self) -> Callable[[], bool]:
+        """Internal: whether the caller is on the hub's thread, as one call."""
+        return seam.here_of(self._channel.pump)
+
     def check_thread(self) -> None:
         """Internal: a RuntimeError on another thread than the hub's."""
-        check_here(self._channel.pump, self)
+        seam.check_here(self._channel.pump, self)
 
     def may_wait(self) -> bool:
         """Internal: whether the caller may wait: not the hub itself (a callback of the loop)."""
-        return may_wait(self._channel.pump)
+        return seam.may_wait(self._channel.pump)
 
     def begin_drain(self) -> Callable[[], bool]:
         """Internal: close; what tells whether all consumers have heard of it. Of another thread's hub: nothing."""
-        if not is_here(self._channel.pump):
+        if not seam.is_here(self._channel.pump):
             return lambda: True
         inboxes = tuple(self._wanted)
         self.close()
@@ -323,7 +328,7 @@ class Fanout(Generic[S]):
         """Deliver until the channel ends; the one greenlet that gets from it."""
         try:
             while self._error is None:
-                self._in_hand.extend(get_many(self._channel, _BATCH))
+                self._in_hand.extend(seam.get_many(self._channel, _BATCH))
                 while self._in_hand:
                     self._forget_abandoned(wait=False)
                     self._deliver(self._in_hand.popleft())
@@ -397,7 +402,7 @@ class Fanout(Generic[S]):
         if self._error is not None:
             return
         self._error = error
-        take_back(self._channel)
+        seam.take_back(self._channel)
         for inbox in tuple(self._wanted):
             self._leave(inbox, error)
         self._received += len(self._in_hand)
@@ -407,7 +412,7 @@ class Fanout(Generic[S]):
 
 def _check_unread(channel: Channel) -> None:
     """A ValueError if messages of *channel* may go elsewhere."""
-    if reader_of(channel) is not None:
+    if seam.reader_of(channel) is not None:
         raise ValueError(f"{channel}: another Fanout gets from it already, and would lose what this one takes")
     waiting = channel.statistics().getters
     if waiting:

@@ -22,6 +22,8 @@ class Home(Protocol):
 
     @property
     def token(self) -> str: ...
+    @property
+    def here(self) -> Callable[[], bool]: ...
     def check_thread(self) -> None: ...
     def may_wait(self) -> bool: ...
     def change_one(self, inbox: Inbox, wanted: Wanted) -> None: ...
@@ -41,6 +43,7 @@ class Subscription(Generic[S]):
 
     def __init__(self, fan: Home, inbox: Inbox, wanted: Wanted, since: int) -> None:
         self._fan = fan
+        self._here = fan.here
         self._inbox = inbox
         self._wanted = wanted
         self._since = since  # the number of the last message that was received before this was made
@@ -156,9 +159,11 @@ class Subscription(Generic[S]):
 
     def _wait(self, block: bool, timeout: float | None) -> None:
         """Return when there is something to take, or when the caller does not want to wait."""
-        self._fan.check_thread()
-        check_timeout(timeout)
-        if not self._inbox.ready() and block and timeout != 0 and self._fan.may_wait():
+        if not self._here():
+            self._fan.check_thread()  # raises
+        if timeout is not None:
+            check_timeout(timeout)
+        if block and timeout != 0 and not self._inbox.ready() and self._fan.may_wait():
             self._inbox.wait(timeout)
 
     # ------------------------------------------------------------------ iteration
