@@ -102,7 +102,7 @@ _INBOX = _in(
     ("                self._waker.urgent = True\n", "                pass\n"),
     ("            self.error = error\n            self._waker.add(self)", "            self.error = error"),
     ("                self.unlink(waiter.switch)\n", "                pass\n"),
-    ("        self._links.append(_Link(callback, subject))\n        if self.ready():\n            self._waker.add(self)", "        self._links.append(_Link(callback, subject))"),
+    ("        self._links.append((callback, subject))\n        if self.ready():\n            self._waker.add(self)", "        self._links.append((callback, subject))"),
     ("                link = self._links[0]\n", "                link = self._links[-1]\n"),
     ("                link = self._links[0]\n                try:\n                    del self._links[0]  # no call from here to the callback's: a signal cannot separate them\n", "                link = self._links.pop(0)\n                try:\n"),
     ("                if not self._links or not (self._items or self.error is not None):", "                if not self._links:"),

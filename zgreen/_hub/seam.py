@@ -33,9 +33,10 @@ def is_here(pump: Pump) -> bool:
     return pump._thread.link.here()
 
 
-def here_of(pump: Pump) -> Callable[[], bool]:
-    """Return `is_here` for this pump alone, which is one call: for what is asked for each message."""
-    return pump._thread.link.here
+def checks_of(pump: Pump) -> tuple[Callable[[], bool], Callable[[], bool]]:
+    """Return `is_here` and `may_wait` for this pump alone, each of which is one call: for what is asked for each
+    message."""
+    return pump._thread.link.here, pump._thread.link.may_wait
 
 
 def may_wait(pump: Pump) -> bool:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import gevent
 from gevent.hub import Waiter
@@ -68,11 +68,9 @@ class Waker:
                 self.hub.loop.run_callback(self._run)
 
 
-class _Link(NamedTuple):
-    """A waiter: a greenlet in `get`, by way of its Waiter, or a callback."""
-
-    callback: Callable[[Any], Any]
-    subject: Any
+# A waiter: a greenlet in `get`, by way of its Waiter, or a callback; and what that is called with. One is made for each
+# message that is waited for, and a NamedTuple takes three times as long.
+_Link = tuple[Callable[[Any], Any], Any]
 
 
 class Inbox:
@@ -182,7 +180,7 @@ class Inbox:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             waiter: Waiter[Any] = Waiter()
-            self._links.append(_Link(waiter.switch, None))
+            self._links.append((waiter.switch, None))
             timer = None
             try:
                 if deadline is not None:
@@ -191,19 +189,20 @@ class Inbox:
             finally:
                 if timer is not None:
                     timer.close()
-                self.unlink(waiter.switch)
+                if self._links:  # it was told otherwise, and no other waits
+                    self.unlink(waiter.switch)
             if self._items or self.error is not None:  # as `ready`, without a call for each message
                 return
 
     def link(self, callback: Callable[[Any], Any], subject: Any) -> None:
         """Have the hub call ``callback(subject)``, once, when `take` would not be Empty."""
-        self._links.append(_Link(callback, subject))
+        self._links.append((callback, subject))
         if self.ready():
             self._waker.add(self)
 
     def unlink(self, callback: Callable[[Any], Any]) -> None:
         for link in self._links:
-            if link.callback == callback:
+            if link[0] == callback:
                 self._links.remove(link)
                 return
 
@@ -219,7 +218,7 @@ class Inbox:
                 link = self._links[0]
                 try:
                     del self._links[0]  # no call from here to the callback's: a signal cannot separate them
-                    link.callback(link.subject)
+                    link[0](link[1])
                 except BaseException:  # noqa: BLE001 (one callback's fault is not the next one's)
                     self._waker.hub.handle_error(link, *sys.exc_info())
         finally:

@@ -272,17 +272,13 @@ class Fanout(Generic[S]):
         return self._token
 
     @property
-    def here(self) -> Callable[[], bool]:
-        """Internal: whether the caller is on the hub's thread, as one call."""
-        return seam.here_of(self._channel.pump)
+    def checks(self) -> tuple[Callable[[], bool], Callable[[], bool]]:
+        """Internal: what tells whether the caller is on the hub's thread, and whether it may wait."""
+        return seam.checks_of(self._channel.pump)
 
     def check_thread(self) -> None:
         """Internal: a RuntimeError on another thread than the hub's."""
         seam.check_here(self._channel.pump, self)
-
-    def may_wait(self) -> bool:
-        """Internal: whether the caller may wait: not the hub itself (a callback of the loop)."""
-        return seam.may_wait(self._channel.pump)
 
     def begin_drain(self) -> Callable[[], bool]:
         """Internal: close; what tells whether all consumers have heard of it. Of another thread's hub: nothing."""

@@ -23,9 +23,8 @@ class Home(Protocol):
     @property
     def token(self) -> str: ...
     @property
-    def here(self) -> Callable[[], bool]: ...
+    def checks(self) -> tuple[Callable[[], bool], Callable[[], bool]]: ...
     def check_thread(self) -> None: ...
-    def may_wait(self) -> bool: ...
     def change_one(self, inbox: Inbox, wanted: Wanted) -> None: ...
     def close_one(self, inbox: Inbox, error: MakeError) -> None: ...
     def abandon(self, inbox: Inbox) -> None: ...
@@ -43,7 +42,7 @@ class Subscription(Generic[S]):
 
     def __init__(self, fan: Home, inbox: Inbox, wanted: Wanted, since: int) -> None:
         self._fan = fan
-        self._here = fan.here
+        self._here, self._may_wait = fan.checks
         self._inbox = inbox
         self._wanted = wanted
         self._since = since  # the number of the last message that was received before this was made
@@ -120,7 +119,8 @@ class Subscription(Generic[S]):
         An exception, be it a ``gevent.Timeout`` or a kill, means that no message was taken.
         """
         self._wait(block, timeout)
-        message: S = _message(self._inbox.take())
+        item = self._inbox.take()
+        message: S = item.message if type(item) is Numbered else item  # as `_message`, without a call
         return message
 
     def get_nowait(self) -> S:
@@ -163,7 +163,7 @@ class Subscription(Generic[S]):
             self._fan.check_thread()  # raises
         if timeout is not None:
             check_timeout(timeout)
-        if block and timeout != 0 and not self._inbox.ready() and self._fan.may_wait():
+        if block and timeout != 0 and not self._inbox.ready() and self._may_wait():
             self._inbox.wait(timeout)
 
     # ------------------------------------------------------------------ iteration
