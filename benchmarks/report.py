@@ -158,9 +158,10 @@ def targets_table(result: Result) -> str:
 
 
 def _verdict(row: Mapping[str, Any], candidate: str) -> str:
-    value, (first, third) = row["reached"][candidate], row["quartiles"][candidate]
+    value = row["reached"][candidate]
     if value is None:
         return "not measured"
+    first, third = row.get("quartiles", {}).get(candidate, (value, value))  # results of older versions have none
     figure = _spread((first, value, third)) if row["against"] else f"{value:.3g}"
     return figure + (" reached" if row["met"][candidate] else " MISSED")
 
