@@ -55,7 +55,8 @@ def test_a_stream_says_who_it_is_and_brings_messages_and_statistics():
             assert topic.startswith(("metal.", "weather."))
             assert text[0].isdigit() or text[0] == "-"
         found = events.next("statistics")
-        assert found["fanout"]["received"] > 0
+        assert found["pump"]["received"] > 0
+        assert found["pump"]["engine"]
         assert found["fanout"]["subscriptions"] == found["all_connections"] == 1
         (connection,) = found["connections"]
         assert connection["number"] == events.hello["number"]

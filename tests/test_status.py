@@ -230,9 +230,7 @@ def test_the_page(pump, browser, size, theme, monkeypatch):
     ground = js("return getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 150) == (theme == "dark")
     samples = 60 if os.environ.get("ZGREEN_SCREENSHOT") else 5
-    wait_for(
-        lambda: js("return zgreenStatus.shown.get('test').charts[0].drawn.data[1].filter(Boolean).length") > samples
-    )
+    wait_for(lambda: js("return shown.get('test').charts[0].drawn.data[1].filter(Boolean).length") > samples)
     if os.environ.get("ZGREEN_SCREENSHOT") and size == "desktop":
         call(driver.save_screenshot, str(ROOT / "docs" / f"status-{theme}.png"))
     js("document.getElementById('pause').click()")

@@ -96,10 +96,11 @@ class Service:
         return self._streams.get(token)
 
     def statistics(self) -> dict[str, Any]:
-        """What the page shows of its own; the rest is that of `zgreen.status`."""
+        """All that the page shows of this process."""
         streams = list(self._streams.values())
         keeper = self._keeper
         return {
+            "pump": {"name": self._pump.name, "engine": self._pump.engine, **self._pump.statistics()._asdict()},
             "fanout": self._fanout.statistics()._asdict(),
             "publisher": {"pid": keeper.pid, "restarts": keeper.restarts} if keeper else None,
             "connected": self._is_connected(),

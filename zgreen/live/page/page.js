@@ -1,15 +1,16 @@
 "use strict";
-// The page of zgreen live: it shows what the event stream brings, and posts what is typed. The pumps above it are shown by
-// the script of zgreen.status. Whatever came from outside is set as text, never as markup.
+// The page of zgreen live: it shows what the event stream brings, and posts what is typed. Whatever came from outside is
+// set as text, never as markup.
 
 const ROWS = 100; // of the log
 const TOPICS = 50;
+const SECONDS = 60; // of the chart
 const PATIENCE = 8000; // ms for the answer to a post
 const SILENCE = 5000; // ms without statistics, of which there are some each second
 const AGAIN = 1000; // ms until a stream that the browser has given up is opened again
 const get = (id) => document.getElementById(id);
 const state = { token: null, number: 0, prefixes: [""], topics: new Map(), log: [], paused: false, mine: 0, last: null,
-                due: false, heard: 0 };
+                rates: [], due: false, heard: 0 };
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -73,12 +74,15 @@ function statistics(value) {
   else show("connected", "open");
   if (state.last) {
     const seconds = Math.max(0.2, (now - state.last.at) / 1000);
-    get("rate-all").textContent = ((value.fanout.received - state.last.received) / seconds).toFixed(0);
-    get("rate-mine").textContent = ((state.mine - state.last.mine) / seconds).toFixed(0);
+    const all = (value.fanout.received - state.last.received) / seconds;
+    const mine = (state.mine - state.last.mine) / seconds;
+    state.rates.push([all, mine]);
+    state.rates.splice(0, state.rates.length - SECONDS);
+    drawChart(all, mine);
   }
   state.last = { at: now, received: value.fanout.received, mine: state.mine };
   drawConnections(value);
-  drawFanout(value);
+  drawPump(value);
   const form = get("send-form");
   for (const field of form.elements) field.disabled = !value.can_post;
   if (!value.can_post) note("sent", "There is no endpoint to push to: start with --push ENDPOINT.");
@@ -109,6 +113,21 @@ function drawMessages() {
   }).reverse());
 }
 
+function drawChart(all, mine) {
+  get("rate-all").textContent = all.toFixed(0);
+  get("rate-mine").textContent = mine.toFixed(0);
+  const peak = Math.max(4, ...state.rates.flat());
+  const unit = 10 ** Math.floor(Math.log10(peak));
+  const top = [1, 2, 5, 10].map((step) => step * unit).find((value) => value >= peak);
+  get("chart-top").textContent = `${number(top)}/s`;
+  const step = 600 / (SECONDS - 1);
+  const left = 600 - step * (state.rates.length - 1);
+  const points = (which) => state.rates.map((pair, index) =>
+    `${(left + index * step).toFixed(1)},${(119 - 116 * pair[which] / top).toFixed(1)}`).join(" ");
+  get("line").setAttribute("points", points(1));
+  get("area").setAttribute("points", `${left.toFixed(1)},119 ${points(0)} 600,119`);
+}
+
 function drawConnections(value) {
   const rows = value.connections.map((each) => {
     const here = each.number === state.number;
@@ -128,15 +147,16 @@ function drawConnections(value) {
   get("policy").textContent = `When a queue is full: ${policy}.` + (more > 0 ? ` And ${more} more pages.` : "");
 }
 
-function drawFanout(value) {
-  const { fanout, publisher } = value;
-  const rows = [["received", fanout.received], ["delivered to pages", fanout.delivered], ["lost by pages", fanout.dropped],
-    ["prefixes that libzmq knows", fanout.prefixes]];
+function drawPump(value) {
+  const { pump, fanout, publisher } = value;
+  const rows = [["engine", pump.engine], ["channels", pump.channels], ["received", pump.received], ["sent", pump.sent],
+    ["waiting to be got", pump.waiting], ["pending", pump.pending], ["delivered to pages", fanout.delivered],
+    ["lost by pages", fanout.dropped], ["prefixes that libzmq knows", fanout.prefixes]];
   if (publisher) {
     rows.push(["publisher", publisher.pid === null ? "starting again" : `process ${publisher.pid}`],
               ["publisher restarts", publisher.restarts]);
   }
-  get("fanout").replaceChildren(...rows.flatMap(([name, is]) =>
+  get("pump").replaceChildren(...rows.flatMap(([name, is]) =>
     [element("dt", name), element("dd", typeof is === "number" ? number(is) : is)]));
 }
 
@@ -181,8 +201,9 @@ get("send-form").addEventListener("submit", async (event) => {
   text.focus();
 });
 
-get("pause").addEventListener("click", (event) => { // the script of zgreen.status gives it its text
+get("pause").addEventListener("click", (event) => {
   state.paused = !state.paused;
+  event.target.textContent = state.paused ? "Resume" : "Pause";
   event.target.classList.toggle("on", state.paused);
   redraw();
 });

@@ -1,7 +1,6 @@
-// Asks for status.json once a second and shows it. All that comes from there is set as text, never as markup. Another page
-// may have this module, uplot and page.css, too: it needs elements with the ids process, state, pause and pumps.
+"use strict";
+// Asks for status.json once a second and shows it. All that comes from there is set as text, never as markup.
 
-const SOURCE = new URL("status.json", import.meta.url);
 const PATIENCE = 5000; // ms for an answer
 const get = (id) => document.getElementById(id);
 const number = (value) => Math.round(value).toLocaleString("en");
@@ -82,7 +81,7 @@ function makePump(pump) {
   head.append(row);
   part.body = element("tbody");
   table.append(head, part.body);
-  const scroll = element("div", undefined, "channels");
+  const scroll = element("div", undefined, "scroll");
   scroll.append(table);
   const details = element("details");
   part.dump = element("pre");
@@ -142,7 +141,7 @@ function redraw() {
 async function ask() {
   if (!paused) {
     try {
-      const answer = await fetch(SOURCE, { signal: AbortSignal.timeout(PATIENCE) });
+      const answer = await fetch("status.json", { signal: AbortSignal.timeout(PATIENCE) });
       if (!answer.ok) throw new Error(`the answer is ${answer.status}`);
       const status = await answer.json();
       if (!paused) show(status);
@@ -160,5 +159,4 @@ get("pause").addEventListener("click", () => {
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 addEventListener("resize", redraw);
-globalThis.zgreenStatus = { shown }; // for who looks into the page with its console
 ask();
