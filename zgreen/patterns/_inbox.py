@@ -189,7 +189,7 @@ class Inbox:
             finally:
                 if timer is not None:
                     timer.close()
-                if self._links:  # it was told otherwise, and no other waits
+                if self._links:  # empty if this waiter was told, and no other waits
                     self.unlink(waiter.switch)
             if self._items or self.error is not None:  # as `ready`, without a call for each message
                 return
